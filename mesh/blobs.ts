@@ -1,0 +1,122 @@
+/**
+ * Claims: bytes too large for a message stay with their holder, and a claim travels in their place. Whoever needs the bytes fetches them in
+ * chunks below the transport's `maxPayloadBytes`, a few at a time, so that neither broker nor holder ever buffers the whole.
+ */
+import { ByteReader, ByteWriter } from './bytes.ts';
+import { ServeError } from './errors.ts';
+import { type ClaimId, createSequence, type MemberId } from './ids.ts';
+import type { Subjects } from './subjects.ts';
+import type { Transport } from './transport.ts';
+
+/** A claim on bytes held elsewhere. */
+export interface Claim {
+  readonly holder: MemberId;
+  readonly claimId: ClaimId;
+  readonly byteLength: number;
+}
+
+export interface BlobStore extends AsyncDisposable {
+  /** Holds bytes until released. The bytes must not change while held. */
+  hold(bytes: Uint8Array): Claim;
+  /** Lets go of a blob; a claim on it is NOT_FOUND from then on. Releasing twice does nothing. */
+  release(claimId: ClaimId): void;
+  /** Bytes held now, for metrics. */
+  readonly heldBytes: number;
+  /**
+   * Fetches all bytes of a claim, from this store itself without a message when it is the holder. With `into`, writes there (it must have
+   * `byteLength` bytes) and returns it; without, may return the holder's own bytes when they are in this process. Rejects with NOT_FOUND
+   * when the holder has let go, UNAVAILABLE when it is gone, DEADLINE_EXCEEDED after `timeoutMs` without a chunk.
+   */
+  fetch(
+    claim: Claim,
+    options: { readonly signal: AbortSignal; readonly timeoutMs: number; readonly into?: Uint8Array },
+  ): Promise<Uint8Array>;
+}
+
+export interface BlobStoreOptions {
+  readonly transport: Transport;
+  readonly subjects: Subjects;
+  readonly id: MemberId;
+  /** Bytes of one chunk; default 512 KiB, and never above half of the transport's limit. */
+  readonly chunkBytes?: number;
+  /** Chunks under way at once; default 4. */
+  readonly window?: number;
+}
+
+/** Starts a blob store that serves its blobs to the mesh. */
+export function startBlobStore(options: BlobStoreOptions): BlobStore {
+  const { transport, subjects, id, window = 4 } = options;
+  const chunkBytes = Math.min(options.chunkBytes ?? 512 * 1024, Math.floor(transport.maxPayloadBytes / 2));
+  const blobs = new Map<ClaimId, Uint8Array>();
+  const nextClaimId = createSequence<ClaimId>();
+  let heldBytes = 0;
+
+  const subscription = transport.subscribe(subjects.blob(id), (message) => {
+    if (!message.replyTo) return;
+    const reader = new ByteReader(message.data);
+    const blob = blobs.get(reader.f64() as ClaimId);
+    const start = reader.f64();
+    const length = reader.f64();
+    // An empty answer says "not held": a chunk is never empty.
+    transport.publish(message.replyTo, blob === undefined ? new Uint8Array(0) : blob.subarray(start, start + length));
+  });
+
+  async function fetchChunk(claim: Claim, start: number, signal: AbortSignal, timeoutMs: number): Promise<Uint8Array> {
+    const length = Math.min(chunkBytes, claim.byteLength - start);
+    const question = new ByteWriter(24).f64(claim.claimId).f64(start).f64(length).finish();
+    const chunk = await transport.request(subjects.blob(claim.holder), question, { timeoutMs, signal });
+    if (chunk.byteLength === 0) throw notHeld(claim);
+    if (chunk.byteLength !== length)
+      throw new ServeError(
+        'DATA_LOSS',
+        `chunk at ${start} of claim ${claim.claimId} has ${chunk.byteLength} bytes, ${length} were asked for`,
+      );
+    return chunk;
+  }
+
+  return {
+    get heldBytes() {
+      return heldBytes;
+    },
+    hold(bytes) {
+      const claimId = nextClaimId();
+      blobs.set(claimId, bytes);
+      heldBytes += bytes.byteLength;
+      return { holder: id, claimId, byteLength: bytes.byteLength };
+    },
+    release(claimId) {
+      heldBytes -= blobs.get(claimId)?.byteLength ?? 0;
+      blobs.delete(claimId);
+    },
+    async fetch(claim, { signal, timeoutMs, into }) {
+      if (claim.holder === id) {
+        const own = blobs.get(claim.claimId);
+        if (own === undefined) throw notHeld(claim);
+        if (into === undefined) return own;
+        into.set(own);
+        return into;
+      }
+      if (claim.byteLength <= chunkBytes && into === undefined) return fetchChunk(claim, 0, signal, timeoutMs);
+      const whole = into ?? new Uint8Array(claim.byteLength);
+      let next = 0;
+      async function fetchMore(): Promise<void> {
+        while (next < claim.byteLength) {
+          const start = next;
+          next += chunkBytes;
+          whole.set(await fetchChunk(claim, start, signal, timeoutMs), start);
+        }
+      }
+      await Promise.all(Array.from({ length: Math.min(window, Math.ceil(claim.byteLength / chunkBytes)) }, fetchMore));
+      return whole;
+    },
+    async [Symbol.asyncDispose]() {
+      subscription[Symbol.dispose]();
+      blobs.clear();
+      heldBytes = 0;
+    },
+  };
+}
+
+function notHeld(claim: Claim): ServeError {
+  return new ServeError('NOT_FOUND', `${claim.holder} no longer holds claim ${claim.claimId}`);
+}

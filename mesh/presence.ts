@@ -1,0 +1,197 @@
+/**
+ * Who is there. Every member publishes a heartbeat on one subject; a member not heard from for `leaseMs` is gone. A heartbeat carries the
+ * revision of the member's `detail` (what it holds, whether it drains); whoever has an older one asks the member for it, so that a detail
+ * larger than a heartbeat travels only when it changed.
+ *
+ * Presence is a hint that makes failures quick to see, never a lock: leadership and desired state are in the StateStore.
+ */
+import { fromUtf8, utf8 } from './bytes.ts';
+import type { Clock, Timer } from './clock.ts';
+import { toServeError } from './errors.ts';
+import type { MemberId } from './ids.ts';
+import type { Subjects } from './subjects.ts';
+import type { Transport } from './transport.ts';
+
+export type MemberKind = 'gateway' | 'batcher' | 'worker' | 'registry';
+
+/** A member as others see it. */
+export interface Member<Detail = unknown> {
+  readonly kind: MemberKind;
+  readonly id: MemberId;
+  readonly detail: Detail;
+}
+
+export interface PresenceOptions {
+  readonly transport: Transport;
+  readonly subjects: Subjects;
+  readonly clock: Clock;
+  readonly kind: MemberKind;
+  readonly id: MemberId;
+  /** What this member announces first. */
+  readonly detail: unknown;
+  /** Between heartbeats; default 250 ms. */
+  readonly heartbeatMs?: number;
+  /** Without a heartbeat for this long a member is gone; default 1000 ms, and at least three heartbeats. */
+  readonly leaseMs?: number;
+}
+
+/** A membership view and this member's own announcement. Disposing it says good-bye at once. */
+export interface Presence extends AsyncDisposable {
+  /** Live members of a kind, this one included, ordered by id. */
+  members<Detail>(kind: MemberKind): readonly Member<Detail>[];
+  /** Replaces what this member announces and tells everybody at once. */
+  announce(detail: unknown): void;
+  /** Calls `listener` after a member came, changed its detail, or went (`gone`: lease ended, or it said good-bye). */
+  onChange(listener: (change: MemberChange) => void): Disposable;
+}
+
+export interface MemberChange {
+  readonly type: 'came' | 'changed' | 'gone';
+  readonly member: Member;
+}
+
+interface Heartbeat {
+  readonly kind: MemberKind;
+  readonly id: MemberId;
+  readonly revision: number;
+  readonly detail?: unknown;
+  readonly leaving?: true;
+}
+
+interface Seen {
+  member: Member;
+  revision: number;
+  heardAtMs: number;
+}
+
+/** Details up to this size travel in the heartbeat that announces them; larger ones are asked for. */
+const INLINE_DETAIL_BYTES = 32 * 1024;
+
+/** Starts announcing this member and watching the others. */
+export async function startPresence(options: PresenceOptions): Promise<Presence> {
+  const { transport, subjects, clock, kind, id, heartbeatMs = 250, leaseMs = 1000 } = options;
+  const seen = new Map<MemberId, Seen>();
+  const listeners = new Set<(change: MemberChange) => void>();
+  let revision = 1;
+  let detail = options.detail;
+  let stopped = false;
+  let timer: Timer | undefined;
+  let lastTickMs = clock.now();
+
+  const emit = (type: MemberChange['type'], member: Member) => {
+    for (const listener of [...listeners]) listener({ type, member });
+  };
+
+  function accept(heard: Heartbeat): void {
+    const known = seen.get(heard.id);
+    if (heard.leaving) {
+      if (!known) return;
+      seen.delete(heard.id);
+      emit('gone', known.member);
+      return;
+    }
+    if (known && known.revision >= heard.revision) {
+      known.heardAtMs = clock.now();
+      return;
+    }
+    if (heard.detail !== undefined) {
+      put(heard.id, heard.kind, heard.revision, heard.detail);
+      return;
+    }
+    if (known) known.heardAtMs = clock.now();
+    void ask(heard);
+  }
+
+  const asking = new Set<MemberId>();
+  async function ask(heard: Heartbeat): Promise<void> {
+    if (asking.has(heard.id)) return;
+    asking.add(heard.id);
+    try {
+      const bytes = await transport.request(subjects.describe(heard.id), new Uint8Array(0), { timeoutMs: leaseMs });
+      const answer = JSON.parse(fromUtf8(bytes)) as Heartbeat;
+      if (!stopped && answer.detail !== undefined) put(answer.id, answer.kind, answer.revision, answer.detail);
+    } catch (caught) {
+      // The member may have gone between its heartbeat and the question; its next heartbeat asks again. Anything else is a bug.
+      if (toServeError(caught).code === 'INTERNAL') throw caught;
+    } finally {
+      asking.delete(heard.id);
+    }
+  }
+
+  function put(memberId: MemberId, memberKind: MemberKind, newRevision: number, newDetail: unknown): void {
+    const known = seen.get(memberId);
+    if (known && known.revision >= newRevision) return;
+    const member: Member = { kind: memberKind, id: memberId, detail: newDetail };
+    seen.set(memberId, { member, revision: newRevision, heardAtMs: clock.now() });
+    emit(known ? 'changed' : 'came', member);
+  }
+
+  function beat(withDetail: boolean, leaving = false): void {
+    const text = withDetail ? JSON.stringify(detail) : '';
+    const heartbeat: Heartbeat = {
+      kind,
+      id,
+      revision,
+      ...(withDetail && text.length <= INLINE_DETAIL_BYTES ? { detail } : {}),
+      ...(leaving ? { leaving: true as const } : {}),
+    };
+    transport.publish(subjects.presence, utf8(JSON.stringify(heartbeat)));
+  }
+
+  function tick(): void {
+    if (stopped) return;
+    const now = clock.now();
+    // A process that was stopped itself (a debugger, SIGSTOP, a long pause) has heard nobody: that says nothing about the others.
+    if (now - lastTickMs > leaseMs / 2) for (const member of seen.values()) member.heardAtMs = now;
+    lastTickMs = now;
+    beat(false);
+    for (const [memberId, { member, heardAtMs }] of seen) {
+      if (memberId === id || now - heardAtMs <= leaseMs) continue;
+      seen.delete(memberId);
+      emit('gone', member);
+    }
+    timer = clock.schedule(heartbeatMs, tick);
+  }
+
+  const subscriptions = [
+    transport.subscribe(subjects.presence, (message) => {
+      const heard = JSON.parse(fromUtf8(message.data)) as Heartbeat;
+      if (heard.id !== id) accept(heard);
+    }),
+    transport.subscribe(subjects.describe(id), (message) => {
+      if (message.replyTo) transport.publish(message.replyTo, utf8(JSON.stringify({ kind, id, revision, detail } satisfies Heartbeat)));
+    }),
+  ];
+  put(id, kind, revision, detail);
+  const reconnects = transport.onConnectionChange((connected) => connected && !stopped && beat(true));
+  await transport.flush();
+  beat(true);
+  timer = clock.schedule(heartbeatMs, tick);
+
+  return {
+    members: <Detail>(wanted: MemberKind) =>
+      [...seen.values()]
+        .filter(({ member }) => member.kind === wanted)
+        .map(({ member }) => member as Member<Detail>)
+        .sort((a, b) => (a.id < b.id ? -1 : 1)),
+    announce(newDetail) {
+      detail = newDetail;
+      revision++;
+      put(id, kind, revision, detail);
+      if (!stopped) beat(true);
+    },
+    onChange(listener) {
+      listeners.add(listener);
+      return { [Symbol.dispose]: () => void listeners.delete(listener) };
+    },
+    async [Symbol.asyncDispose]() {
+      if (stopped) return;
+      stopped = true;
+      timer?.[Symbol.dispose]();
+      reconnects[Symbol.dispose]();
+      for (const subscription of subscriptions) subscription[Symbol.dispose]();
+      if (transport.connected) beat(false, true);
+      listeners.clear();
+    },
+  };
+}

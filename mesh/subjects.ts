@@ -1,0 +1,35 @@
+import type { MemberId } from './ids.ts';
+
+/** Every subject of the mesh, by who listens there. `root` separates meshes that share a broker; it is a setting (`--mesh_name`). */
+export function createSubjects(root: string) {
+  return {
+    /** Heartbeats of all members: see `presence.ts`. */
+    presence: `${root}.presence`,
+    /** A member answers what it announces: see `presence.ts`. */
+    describe: (member: MemberId) => `${root}.member.${member}.describe`,
+    /** SubmitFrames for one batcher. */
+    submit: (batcher: MemberId) => `${root}.batcher.${batcher}.submit`,
+    /** CancelFrames for one batcher. */
+    cancel: (batcher: MemberId) => `${root}.batcher.${batcher}.cancel`,
+    /** ReadyFrames for one batcher. */
+    ready: (batcher: MemberId) => `${root}.batcher.${batcher}.ready`,
+    /** BatchFrames for one worker. */
+    batch: (worker: MemberId) => `${root}.worker.${worker}.batch`,
+    /** CancelFrames for one worker. */
+    drop: (worker: MemberId) => `${root}.worker.${worker}.drop`,
+    /** Assignments for one worker (JSON): see `control.ts`. */
+    assign: (worker: MemberId) => `${root}.worker.${worker}.assign`,
+    /** A worker answers the signatures of one servable (JSON): see `control.ts`. */
+    signatures: (worker: MemberId) => `${root}.worker.${worker}.signatures`,
+    /** AnswerFrames for one gateway. */
+    answer: (gateway: MemberId) => `${root}.gateway.${gateway}.answer`,
+    /** Chunks of a held blob: see `blobs.ts`. */
+    blob: (holder: MemberId) => `${root}.member.${holder}.blob`,
+    /** Routing updates from the leading registry to all gateways and batchers (JSON): see `control.ts`. */
+    routing: `${root}.routing`,
+    /** Questions to the leading registry (JSON): see `control.ts`. */
+    registry: `${root}.registry.ask`,
+  };
+}
+
+export type Subjects = ReturnType<typeof createSubjects>;

@@ -1,0 +1,116 @@
+import { describe, expect, test } from '@jest/globals';
+import { ServeError } from '#mesh/errors.ts';
+import type { BatchId, ClaimId, MemberId, RequestId } from '#mesh/ids.ts';
+import {
+  decodeAnswers,
+  decodeBatch,
+  decodeCancel,
+  decodeReady,
+  decodeSubmit,
+  decodeTensors,
+  encodeAnswers,
+  encodeBatch,
+  encodeCancel,
+  encodeReady,
+  encodeSubmit,
+  encodeTensors,
+  type WireTensor,
+} from '#mesh/messages.ts';
+
+const gatewayId = 'gateway-1' as MemberId;
+const tensors: readonly WireTensor[] = [
+  { name: 'größe', dtype: 'float', shape: [2, 1], payload: { type: 'inline', bytes: new Uint8Array([0, 0, 128, 63, 0, 0, 0, 64]) } },
+  {
+    name: 'image',
+    dtype: 'uint8',
+    shape: [2, 50_000_000],
+    payload: { type: 'claim', holder: gatewayId, claimId: 7 as ClaimId, byteLength: 100_000_000 },
+  },
+];
+const body = encodeTensors(tensors);
+const submit = {
+  gatewayId,
+  requests: [
+    {
+      requestId: (2 ** 40) as RequestId,
+      servable: { name: 'modèle', version: 2 ** 52 },
+      signature: 'serving_default',
+      outputs: ['y', 'z'],
+      laneKey: 'k'.repeat(300),
+      rows: 2,
+      budgetMs: Number.POSITIVE_INFINITY,
+      attempt: 1,
+      traceparent: '',
+      body,
+    },
+  ],
+};
+const batch = {
+  batcherId: 'batcher-1' as MemberId,
+  batchId: 3 as BatchId,
+  servable: { name: 'm', version: 1 },
+  signature: 's',
+  outputs: ['y'],
+  executeRows: 4,
+  padRagged: true,
+  parts: [
+    {
+      gatewayId,
+      requestId: 5 as RequestId,
+      rowStart: 1,
+      rowCount: 2,
+      totalRows: 9,
+      budgetMs: 10.5,
+      queuedMs: 0.25,
+      traceparent: 't',
+      body,
+    },
+  ],
+};
+const answers = {
+  answers: [
+    { type: 'error' as const, requestId: 1 as RequestId, code: 'UNAVAILABLE' as const, message: 'plein', resend: true },
+    {
+      type: 'outputs' as const,
+      requestId: 2 as RequestId,
+      rowStart: 0,
+      rowCount: 2,
+      totalRows: 2,
+      timings: { queuedMs: 1, executedMs: 2, batchRows: 8, workerId: 'worker-1' as MemberId },
+      outputs: tensors,
+    },
+  ],
+};
+
+describe('messages', () => {
+  test('every frame survives a round trip', () => {
+    expect(decodeTensors(body)).toEqual(tensors);
+    expect(decodeSubmit(encodeSubmit(submit))).toEqual(submit);
+    expect(decodeBatch(encodeBatch(batch))).toEqual(batch);
+    expect(decodeAnswers(encodeAnswers(answers))).toEqual(answers);
+    expect(decodeCancel(encodeCancel({ gatewayId, requestIds: [1 as RequestId, 9 as RequestId] }))).toEqual({
+      gatewayId,
+      requestIds: [1, 9],
+    });
+    const ready = { workerId: 'worker-1' as MemberId, batchId: 4 as BatchId, outcome: 'refused' as const };
+    expect(decodeReady(encodeReady(ready))).toEqual(ready);
+  });
+
+  test('every truncation of a frame is refused as data loss', () => {
+    for (const [frame, decode] of [
+      [encodeSubmit(submit), decodeSubmit],
+      [encodeBatch(batch), decodeBatch],
+      [encodeAnswers(answers), decodeAnswers],
+    ] as const) {
+      for (let length = 0; length < frame.byteLength; length++) {
+        expect(() => decode(frame.subarray(0, length))).toThrow(ServeError);
+      }
+    }
+  });
+
+  test('a frame of another wire version is refused by number', () => {
+    const frame = encodeCancel({ gatewayId, requestIds: [] });
+    frame[0] = 99;
+    expect(() => decodeCancel(frame)).toThrow('mesh message has wire version 99, this member reads 1');
+  });
+});
