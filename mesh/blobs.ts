@@ -15,6 +15,7 @@ export interface Claim {
   readonly byteLength: number;
 }
 
+/** Holds blobs for others and fetches theirs. */
 export interface BlobStore extends AsyncDisposable {
   /** Holds bytes until released. The bytes must not change while held. */
   hold(bytes: Uint8Array): Claim;
@@ -33,6 +34,7 @@ export interface BlobStore extends AsyncDisposable {
   ): Promise<Uint8Array>;
 }
 
+/** What a blob store needs; chunk and window bound how much of a fetch is under way. */
 export interface BlobStoreOptions {
   readonly transport: Transport;
   readonly subjects: Subjects;

@@ -25,6 +25,7 @@ type Widen<Value> = Value extends string ? string : Value extends number ? numbe
 /** The values of a declaration. */
 export type SettingsOf<D extends Declaration> = { readonly [Key in keyof D]: Widen<D[Key]['default']> };
 
+/** What `parseSettings` found. */
 export interface ParsedSettings<D extends Declaration> {
   readonly values: SettingsOf<D>;
   /** Property names that were set by flag, environment or file. */

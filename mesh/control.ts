@@ -15,6 +15,7 @@ export interface StatusReport {
   readonly message: string;
 }
 
+/** The status of what is well. */
 export const OK_STATUS: StatusReport = { code: 'OK', message: '' };
 
 /** TF Serving's `BatchingParameters`, with defaults filled in. Batch sizes count rows. */
@@ -39,6 +40,7 @@ export interface BatchingLimits {
   readonly threadPoolName: string;
 }
 
+/** TF Serving's defaults. `numBatchThreads` 0: as many as the worker has executors. */
 export const DEFAULT_BATCHING: BatchingLimits = {
   maxBatchSize: 1000,
   batchTimeoutMicros: 0,
@@ -120,12 +122,15 @@ export interface WorkerDetail {
   /** True while draining: give it nothing new. */
   readonly draining: boolean;
 }
+/** What a batcher announces. */
 export interface BatcherDetail {
   readonly draining: boolean;
 }
+/** What a gateway announces. */
 export interface GatewayDetail {
   readonly routingRevision: number;
 }
+/** What a registry announces. */
 export interface RegistryDetail {
   readonly leading: boolean;
 }
@@ -134,6 +139,7 @@ export interface RegistryDetail {
 export interface SignaturesQuestion {
   readonly id: ServableId;
 }
+/** The signatures of a held servable; null when the worker does not hold it. */
 export interface SignaturesAnswer {
   readonly signatures: Signatures | null;
 }
@@ -182,6 +188,7 @@ export type RegistryQuestion =
   | { readonly type: 'put-model'; readonly modelText: string; readonly expectedRevision: number | null; readonly timeoutMs: number }
   | { readonly type: 'remove-model'; readonly name: string; readonly expectedRevision: number | null };
 
+/** What the leading registry answers; an error carries the text that goes to the client. */
 export type RegistryAnswer =
   | { readonly type: 'routing'; readonly update: RoutingUpdate; readonly next: string | null }
   | { readonly type: 'config'; readonly configText: string; readonly revision: number }

@@ -19,6 +19,7 @@ export interface JobQueue extends AsyncDisposable {
   work(queue: string, concurrency: number, handler: JobHandler): AsyncDisposable;
 }
 
+/** A job to be done once. */
 export interface JobRequest {
   readonly queue: string;
   readonly id: string;
@@ -27,8 +28,10 @@ export interface JobRequest {
   readonly attempts?: number;
 }
 
+/** Does a job; its result is JSON. May run again after a crash. */
 export type JobHandler = (job: RunningJob) => Promise<unknown>;
 
+/** A job as its handler sees it. */
 export interface RunningJob {
   readonly id: string;
   readonly payload: unknown;
@@ -37,6 +40,7 @@ export interface RunningJob {
   progress(percent: number, doing: string): void;
 }
 
+/** What became of a job. */
 export type JobState =
   | { readonly type: 'waiting' }
   | { readonly type: 'running'; readonly percent: number; readonly doing: string }

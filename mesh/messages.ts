@@ -23,6 +23,7 @@ export interface WireTensor {
   readonly payload: WirePayload;
 }
 
+/** A tensor's bytes, or where to fetch them. */
 export type WirePayload =
   | { readonly type: 'inline'; readonly bytes: Uint8Array }
   | { readonly type: 'claim'; readonly holder: MemberId; readonly claimId: ClaimId; readonly byteLength: number };
@@ -48,6 +49,7 @@ export interface SubmittedRequest {
   readonly body: Uint8Array;
 }
 
+/** Requests of one gateway for one batcher. */
 export interface SubmitFrame {
   readonly gatewayId: MemberId;
   readonly requests: readonly SubmittedRequest[];
@@ -75,6 +77,7 @@ export interface BatchPart {
   readonly body: Uint8Array;
 }
 
+/** A batch for one worker. It costs one ready token. */
 export interface BatchFrame {
   readonly batcherId: MemberId;
   readonly batchId: BatchId;
@@ -116,6 +119,7 @@ export interface AnswerTimings {
   readonly workerId: MemberId;
 }
 
+/** Answers for one gateway. */
 export interface AnswerFrame {
   readonly answers: readonly Answer[];
 }
@@ -128,6 +132,7 @@ export interface ReadyFrame {
   readonly outcome: 'answered' | 'refused';
 }
 
+/** Encodes a frame of requests. */
 export function encodeSubmit(frame: SubmitFrame): Uint8Array {
   let size = 64;
   for (const request of frame.requests) size += 256 + request.laneKey.length + request.body.byteLength;
@@ -140,6 +145,7 @@ export function encodeSubmit(frame: SubmitFrame): Uint8Array {
   return writer.finish();
 }
 
+/** Decodes a frame of requests; bodies are views. Throws DATA_LOSS on a broken frame, as all decoders here do. */
 export function decodeSubmit(bytes: Uint8Array): SubmitFrame {
   const reader = open(bytes);
   const gatewayId = reader.text() as MemberId;
@@ -161,6 +167,7 @@ export function decodeSubmit(bytes: Uint8Array): SubmitFrame {
   return { gatewayId, requests };
 }
 
+/** Encodes a cancellation. */
 export function encodeCancel(frame: CancelFrame): Uint8Array {
   const writer = begin(64 + 8 * frame.requestIds.length)
     .text(frame.gatewayId)
@@ -169,11 +176,13 @@ export function encodeCancel(frame: CancelFrame): Uint8Array {
   return writer.finish();
 }
 
+/** Decodes a cancellation. */
 export function decodeCancel(bytes: Uint8Array): CancelFrame {
   const reader = open(bytes);
   return { gatewayId: reader.text() as MemberId, requestIds: list(reader, () => reader.f64() as RequestId) };
 }
 
+/** Encodes a batch. */
 export function encodeBatch(frame: BatchFrame): Uint8Array {
   let size = 256;
   for (const part of frame.parts) size += 160 + part.body.byteLength;
@@ -195,6 +204,7 @@ export function encodeBatch(frame: BatchFrame): Uint8Array {
   return writer.finish();
 }
 
+/** Decodes a batch; bodies are views. */
 export function decodeBatch(bytes: Uint8Array): BatchFrame {
   const reader = open(bytes);
   return {
@@ -222,6 +232,7 @@ export function decodeBatch(bytes: Uint8Array): BatchFrame {
   };
 }
 
+/** Encodes answers. */
 export function encodeAnswers(frame: AnswerFrame): Uint8Array {
   let size = 64;
   for (const answer of frame.answers) size += answer.type === 'outputs' ? 96 + tensorsSize(answer.outputs) : 96 + answer.message.length * 3;
@@ -243,6 +254,7 @@ export function encodeAnswers(frame: AnswerFrame): Uint8Array {
   return writer.finish();
 }
 
+/** Decodes answers; payloads are views. */
 export function decodeAnswers(bytes: Uint8Array): AnswerFrame {
   const reader = open(bytes);
   const answers = list(reader, (): Answer => {
@@ -263,6 +275,7 @@ export function decodeAnswers(bytes: Uint8Array): AnswerFrame {
   return { answers };
 }
 
+/** Encodes the return of a token. */
 export function encodeReady(frame: ReadyFrame): Uint8Array {
   return begin(64)
     .text(frame.workerId)
@@ -271,6 +284,7 @@ export function encodeReady(frame: ReadyFrame): Uint8Array {
     .finish();
 }
 
+/** Decodes the return of a token. */
 export function decodeReady(bytes: Uint8Array): ReadyFrame {
   const reader = open(bytes);
   return { workerId: reader.text() as MemberId, batchId: reader.f64() as BatchId, outcome: reader.u8() === 0 ? 'answered' : 'refused' };

@@ -12,6 +12,7 @@ import type { MemberId } from './ids.ts';
 import type { Subjects } from './subjects.ts';
 import type { Transport } from './transport.ts';
 
+/** The kinds of processes in a mesh. */
 export type MemberKind = 'gateway' | 'batcher' | 'worker' | 'registry';
 
 /** A member as others see it. */
@@ -21,6 +22,7 @@ export interface Member<Detail = unknown> {
   readonly detail: Detail;
 }
 
+/** Who this member is and how quickly silence counts. */
 export interface PresenceOptions {
   readonly transport: Transport;
   readonly subjects: Subjects;
@@ -45,6 +47,7 @@ export interface Presence extends AsyncDisposable {
   onChange(listener: (change: MemberChange) => void): Disposable;
 }
 
+/** One change of the membership view. */
 export interface MemberChange {
   readonly type: 'came' | 'changed' | 'gone';
   readonly member: Member;

@@ -4,6 +4,7 @@ import type { DType } from './tensor.ts';
 /** The method a signature declares; it decides which RPCs may use it when `--enable_signature_method_name_check` is on. */
 export type SignatureMethod = 'tensorflow/serving/predict' | 'tensorflow/serving/classify' | 'tensorflow/serving/regress' | (string & {});
 
+/** One named input or output. */
 export interface TensorSpec {
   readonly dtype: DType;
   /**
@@ -19,6 +20,7 @@ export interface TensorSpec {
   readonly dimNames?: readonly string[];
 }
 
+/** One way to call a servable. */
 export interface Signature {
   readonly method: SignatureMethod;
   readonly inputs: Readonly<Record<string, TensorSpec>>;
@@ -33,6 +35,7 @@ export interface Signature {
 /** Signatures by key; `serving_default` is used when a client names none. */
 export type Signatures = Readonly<Record<string, Signature>>;
 
+/** The signature of a request that names none. */
 export const DEFAULT_SIGNATURE = 'serving_default';
 
 /** True when a concrete shape fits a spec's shape, where `null` takes everything and -1 any size. */

@@ -22,11 +22,13 @@ export interface StateStore extends AsyncDisposable {
   releaseLease(lease: string, holder: string): Promise<void>;
 }
 
+/** A value and the revision it was read at. */
 export interface Versioned<Value> {
   readonly value: Value;
   readonly revision: number;
 }
 
+/** Proof of leadership that a write carries. */
 export interface Fencing {
   readonly lease: string;
   readonly token: number;

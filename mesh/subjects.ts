@@ -32,4 +32,5 @@ export function createSubjects(root: string) {
   };
 }
 
+/** The subjects of one mesh. */
 export type Subjects = ReturnType<typeof createSubjects>;

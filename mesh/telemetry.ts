@@ -9,6 +9,7 @@ import { Registry } from 'prom-client';
 
 export type { Logger } from 'pino';
 
+/** The three ways to see inside a process. */
 export interface Telemetry extends AsyncDisposable {
   readonly log: Logger;
   /** Prometheus metrics of the process. */
@@ -17,6 +18,7 @@ export interface Telemetry extends AsyncDisposable {
   readonly tracing: Tracing | null;
 }
 
+/** Spans over process boundaries. */
 export interface Tracing {
   /** Starts a span under a W3C `traceparent` (empty: a new trace). The caller ends it. */
   start(name: string, options: { readonly traceparent: string; readonly kind?: SpanKind; readonly startTimeMs?: number }): Span;
@@ -24,6 +26,7 @@ export interface Tracing {
   traceparentOf(span: Span): string;
 }
 
+/** Where logs and spans go. */
 export interface TelemetryOptions {
   /** `service.name` of traces and the `service` field of logs. */
   readonly service: string;
@@ -36,6 +39,7 @@ export interface TelemetryOptions {
   readonly logTo?: { write(line: string): void };
 }
 
+/** Makes the telemetry of a process. Disposing it sends the last spans. */
 export function createTelemetry(options: TelemetryOptions): Telemetry {
   const log = pino(
     { level: options.logLevel, base: { service: options.service }, timestamp: pino.stdTimeFunctions.isoTime },

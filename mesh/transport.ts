@@ -30,11 +30,13 @@ export interface Transport extends AsyncDisposable {
   onConnectionChange(listener: (connected: boolean) => void): Disposable;
 }
 
+/** How a message is published. */
 export interface PublishOptions {
   /** Where answers, and the news that nobody listens, should go. */
   readonly replyTo?: string;
 }
 
+/** A message as it arrives. */
 export interface Message {
   readonly subject: string;
   readonly data: Uint8Array;
@@ -44,6 +46,7 @@ export interface Message {
   readonly noResponders: boolean;
 }
 
+/** Takes a message; synchronous, and must not throw. */
 export type MessageHandler = (message: Message) => void;
 
 /** A live subscription. Disposing it stops delivery at once. */

@@ -22,6 +22,7 @@ export interface ResolvedServable {
   readonly stateful: boolean;
 }
 
+/** A request, checked and ready to send. */
 export interface InferRequest {
   readonly servable: ResolvedServable;
   /** The signature's key, never empty. */
@@ -37,6 +38,7 @@ export interface InferRequest {
   readonly traceparent: string;
 }
 
+/** The outputs asked for, and where the time went. */
 export interface InferResult {
   readonly outputs: NamedTensors;
   readonly timings: AnswerTimings;
@@ -57,6 +59,7 @@ export interface VersionStatus {
   readonly status: StatusReport;
 }
 
+/** The gateway without its protocols. */
 export interface GatewayCore {
   /** Rejects (throws) with NOT_FOUND `Servable not found for request: Latest(m)` / `Specific(m, 3)`, INVALID_ARGUMENT `Unrecognized servable version label: L`. */
   resolve(model: string, choice: VersionChoice): ResolvedServable;

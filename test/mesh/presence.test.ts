@@ -1,0 +1,126 @@
+import { describe, expect, test } from '@jest/globals';
+import { createFakeClock } from '#mesh/clock.ts';
+import { type MemberId, newMemberId } from '#mesh/ids.ts';
+import { type MemberChange, type MemberKind, startPresence } from '#mesh/presence.ts';
+import { createSubjects } from '#mesh/subjects.ts';
+import { createMemoryBroker } from '#mesh/transport-memory.ts';
+
+function mesh() {
+  const broker = createMemoryBroker();
+  const clock = createFakeClock();
+  const subjects = createSubjects('test');
+  const start = async (kind: MemberKind, detail: unknown, id: MemberId = newMemberId(kind)) => {
+    const transport = broker.connect();
+    const presence = await startPresence({ transport, subjects, clock, kind, id, detail });
+    return { id, transport, presence, broker };
+  };
+  return { clock, start };
+}
+
+describe('presence', () => {
+  test('members see each other, whoever came first', async () => {
+    const { clock, start } = mesh();
+    const worker = await start('worker', { models: 1 });
+    const batcher = await start('batcher', { draining: false });
+    await clock.advance(300);
+    expect(batcher.presence.members('worker')).toEqual([{ kind: 'worker', id: worker.id, detail: { models: 1 } }]);
+    expect(worker.presence.members('batcher')).toEqual([{ kind: 'batcher', id: batcher.id, detail: { draining: false } }]);
+  });
+
+  test('a new announcement reaches the others at once', async () => {
+    const { clock, start } = mesh();
+    const worker = await start('worker', { models: 1 });
+    const batcher = await start('batcher', {});
+    await clock.advance(300);
+    const changes: MemberChange['type'][] = [];
+    batcher.presence.onChange((change) => changes.push(change.type));
+    worker.presence.announce({ models: 2 });
+    await clock.advance(0);
+    expect(changes).toEqual(['changed']);
+    expect(batcher.presence.members('worker')[0]?.detail).toEqual({ models: 2 });
+  });
+
+  test('a detail too large for a heartbeat is fetched', async () => {
+    const { clock, start } = mesh();
+    const batcher = await start('batcher', {});
+    const worker = await start('worker', { names: Array.from({ length: 5000 }, (_, index) => `model-${index}`) });
+    await clock.advance(300);
+    const [seen] = batcher.presence.members<{ names: string[] }>('worker');
+    expect(seen?.id).toBe(worker.id);
+    expect(seen?.detail.names.length).toBe(5000);
+  });
+
+  test('a silent member is gone when its lease ends, not before', async () => {
+    const { clock, start } = mesh();
+    const batcher = await start('batcher', {});
+    // A member with a clock of its own that never moves: it said hello once and then fell silent.
+    const frozen = await startPresence({
+      transport: batcher.broker.connect(),
+      subjects: createSubjects('test'),
+      clock: createFakeClock(),
+      kind: 'worker',
+      id: newMemberId('worker'),
+      detail: {},
+    });
+    const gone: string[] = [];
+    batcher.presence.onChange((change) => change.type === 'gone' && gone.push(change.member.kind));
+    await clock.advance(1000);
+    expect(gone).toEqual([]);
+    await clock.advance(500);
+    expect(gone).toEqual(['worker']);
+    await frozen[Symbol.asyncDispose]();
+  });
+
+  test('a member that says good-bye is gone at once', async () => {
+    const { clock, start } = mesh();
+    const worker = await start('worker', {});
+    const batcher = await start('batcher', {});
+    await clock.advance(300);
+    await worker.presence[Symbol.asyncDispose]();
+    await clock.advance(0);
+    expect(batcher.presence.members('worker')).toEqual([]);
+  });
+
+  test('a member that was itself paused blames nobody', async () => {
+    const broker = createMemoryBroker();
+    const subjects = createSubjects('test');
+    let nowMs = 0;
+    let tick = () => {};
+    const stopped = {
+      now: () => nowMs,
+      wallNow: () => nowMs,
+      sleep: async () => {},
+      schedule(_: number, callback: () => void) {
+        tick = callback;
+        return { [Symbol.dispose]() {} };
+      },
+    };
+    const paused = await startPresence({
+      transport: broker.connect(),
+      subjects,
+      clock: stopped,
+      kind: 'batcher',
+      id: newMemberId('batcher'),
+      detail: {},
+    });
+    const worker = await startPresence({
+      transport: broker.connect(),
+      subjects,
+      clock: createFakeClock(),
+      kind: 'worker',
+      id: newMemberId('worker'),
+      detail: {},
+    });
+    await createFakeClock().advance(0);
+    expect(paused.members('worker').length).toBe(1);
+    nowMs += 60_000;
+    tick();
+    expect(paused.members('worker').length).toBe(1);
+    for (let round = 0; round < 5; round++) {
+      nowMs += 250;
+      tick();
+    }
+    expect(paused.members('worker').length).toBe(0);
+    await worker[Symbol.asyncDispose]();
+  });
+});
