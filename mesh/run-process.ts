@@ -73,6 +73,8 @@ export async function runProcess<D extends Declaration>(host: HostProcess, optio
   host.on('uncaughtException', die('uncaught exception: this is a bug'));
   host.on('unhandledRejection', die('unhandled rejection: this is a bug'));
 
+  // The clock's timers keep no process alive; a service does, until it is told to stop.
+  setInterval(() => {}, 2 ** 30);
   const starting = options.start({ settings, telemetry });
   let stoppedAtMs = 0;
   const stop = (signal: string) => () => {

@@ -7,21 +7,24 @@ import { fileURLToPath } from 'node:url';
 
 export const root = fileURLToPath(new URL('..', import.meta.url));
 
-/** Runs `npm ci` unless node_modules was made from this very lock file. Returns the path of the pinned Node binary. */
+/**
+ * Installs the packages of the lock file unless node_modules was made from this very one. Returns the path of the pinned Node binary.
+ * Not `npm ci`: that refuses a lock file without the optional packages of other platforms, which not every mirror of the registry has.
+ */
 export function ensureInstalled() {
   const lock = createHash('sha256')
     .update(readFileSync(join(root, 'package-lock.json')))
     .digest('hex');
   const stamp = join(root, 'node_modules', '.headrace-lock');
   if (!existsSync(stamp) || readFileSync(stamp, 'utf8') !== lock) {
-    console.error('headrace: installing packages (npm ci) …');
-    const npm = spawnSync('npm', ['ci', '--ignore-scripts', '--no-fund', '--no-audit', '--loglevel=error'], {
+    console.error('headrace: installing packages …');
+    const npm = spawnSync('npm', ['install', '--no-save', '--ignore-scripts', '--no-fund', '--no-audit', '--loglevel=error'], {
       cwd: root,
       stdio: ['ignore', 2, 2],
       shell: process.platform === 'win32',
     });
     if (npm.status !== 0) {
-      console.error('headrace: npm ci failed; the messages above say why');
+      console.error('headrace: npm install failed; the messages above say why');
       process.exit(npm.status ?? 1);
     }
     writeFileSync(stamp, lock);

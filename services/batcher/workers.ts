@@ -1,0 +1,110 @@
+import type { BatchingLimits, HeldServable } from '#mesh/control.ts';
+import type { MemberId } from '#mesh/ids.ts';
+import type { LaneGroup } from './lane-group.ts';
+
+/** A worker as this batcher sees it. */
+export interface Worker {
+  readonly id: MemberId;
+  /** One for each servable that it serves, or still executes for us. */
+  readonly slots: Map<LaneGroup, Slot>;
+  draining: boolean;
+  /** Under which leadership and revision its batching limits were assigned; higher is newer. */
+  fencingToken: number;
+  revision: number;
+  /** Batches of this batcher that it has not returned, over all servables. */
+  inFlight: number;
+  /** Nobody listened when a batch was sent: nothing new until this instant, at which what it has not returned is taken for lost. */
+  suspendedUntilMs: number;
+  /** Kept free of other batches while suspects of this servable are executed on it, so that a crash has one cause. */
+  reservedFor: LaneGroup | null;
+  /** A suspect is being executed on it. */
+  hasSuspect: boolean;
+}
+
+/** A worker's ready tokens for one servable. */
+export interface Slot {
+  readonly worker: Worker;
+  readonly group: LaneGroup;
+  /** Batches it takes at once from this batcher; 0 while it does not serve the servable. */
+  tokens: number;
+  inFlight: number;
+  batching: BatchingLimits | null;
+  stateful: boolean;
+}
+
+/** Makes a worker that serves nothing yet. */
+export function createWorker(id: MemberId): Worker {
+  return {
+    id,
+    slots: new Map(),
+    draining: false,
+    fencingToken: 0,
+    revision: 0,
+    inFlight: 0,
+    suspendedUntilMs: Number.NEGATIVE_INFINITY,
+    reservedFor: null,
+    hasSuspect: false,
+  };
+}
+
+/** The tokens that a worker's announcement offers for one servable. */
+export function offeredTokens(held: HeldServable): number {
+  if (held.state !== 'AVAILABLE') return 0;
+  const bound = held.batching?.numBatchThreads ?? 0;
+  return bound > 0 ? Math.min(held.tokens, bound) : held.tokens;
+}
+
+/** Tokens that can be spent now. */
+export function freeTokens(slot: Slot): number {
+  const { worker } = slot;
+  if (worker.draining || worker.reservedFor !== null || worker.suspendedUntilMs !== Number.NEGATIVE_INFINITY) return 0;
+  return slot.tokens - slot.inFlight;
+}
+
+/**
+ * The worker for the next batch: one that does nothing at all, else the one with most free tokens, else the one with least in flight, and in
+ * turn among equals (`turn` goes up with each call). Undefined without a free token.
+ */
+export function pickSlot(slots: readonly Slot[], turn: number): Slot | undefined {
+  let best: Slot | undefined;
+  let bestFree = 0;
+  for (let step = 0; step < slots.length; step++) {
+    const slot = slots[(turn + step) % slots.length];
+    if (slot === undefined) continue;
+    const free = freeTokens(slot);
+    if (free <= 0 || (best !== undefined && !isBetter(slot, free, best, bestFree))) continue;
+    best = slot;
+    bestFree = free;
+  }
+  return best;
+}
+
+/** The worker to keep free for suspects of a servable: of those not reserved yet, the one with least in flight. */
+export function pickToReserve(slots: readonly Slot[]): Worker | undefined {
+  let best: Worker | undefined;
+  for (const slot of slots) {
+    const { worker } = slot;
+    if (worker.reservedFor !== null || !takesSuspects(slot)) continue;
+    if (best === undefined || worker.inFlight < best.inFlight) best = worker;
+  }
+  return best;
+}
+
+/** How many workers suspects of one servable may keep to themselves: half of those that serve it, and at least one. */
+export function reservableCount(slots: readonly Slot[]): number {
+  let count = 0;
+  for (const slot of slots) if (takesSuspects(slot)) count++;
+  return Math.max(1, Math.floor(count / 2));
+}
+
+/** The worker serves the servable and can be reached. */
+export function takesSuspects({ worker, tokens }: Slot): boolean {
+  return tokens > 0 && !worker.draining && worker.suspendedUntilMs === Number.NEGATIVE_INFINITY;
+}
+
+function isBetter(slot: Slot, free: number, best: Slot, bestFree: number): boolean {
+  const idle = slot.worker.inFlight === 0;
+  const bestIdle = best.worker.inFlight === 0;
+  if (idle !== bestIdle) return idle;
+  return free !== bestFree ? free > bestFree : slot.worker.inFlight < best.worker.inFlight;
+}

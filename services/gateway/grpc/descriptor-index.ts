@@ -1,0 +1,172 @@
+/** Finds descriptors by file name and by symbol: what server reflection answers from. */
+import { WIRE, WireReader, WireWriter } from '#proto/wire.ts';
+
+export interface DescriptorIndex {
+  /** A file and, before it, all it imports, serialized; undefined for a file that is not here. */
+  fileByName(name: string): readonly Uint8Array[] | undefined;
+  /** The same for the file that declares a message, enum, enum value, field, oneof, service or method by its full name. */
+  fileBySymbol(symbol: string): readonly Uint8Array[] | undefined;
+  /** The file that declares extension `number` of a message. */
+  fileByExtension(type: string, number: number): readonly Uint8Array[] | undefined;
+  /** Numbers of all extensions of a message; undefined when there is no such message. */
+  extensionNumbers(type: string): readonly number[] | undefined;
+}
+
+interface File {
+  bytes: Uint8Array;
+  readonly imports: Set<string>;
+}
+
+/** A type that something in a file names, as it is written there: perhaps relative to the scope. */
+interface Reference {
+  readonly file: string;
+  readonly scope: string;
+  readonly name: string;
+}
+
+/** Field numbers of `google.protobuf.FileDescriptorProto` and what is in it. */
+const FILE = { name: 1, package: 2, dependency: 3, message: 4, enum: 5, service: 6, extension: 7 } as const;
+const MESSAGE = { name: 1, field: 2, nested: 3, enum: 4, extension: 6, oneof: 8 } as const;
+const NAME = 1;
+/** `EnumDescriptorProto.value` and `ServiceDescriptorProto.method`. */
+const MEMBER = 2;
+const FIELD_TYPE = 6;
+const METHOD = { input: 2, output: 3 } as const;
+const EXTENSION = { extendee: 2, number: 3 } as const;
+
+/**
+ * Indexes serialized FileDescriptorProtos. A file given twice counts once. Imports that a file needs and does not list are added to it: the
+ * loader makes a file of each package and leaves them out, and clients cannot link that.
+ */
+export function createDescriptorIndex(fileDescriptors: Iterable<Uint8Array>): DescriptorIndex {
+  const files = new Map<string, File>();
+  const symbols = new Map<string, string>();
+  const extensions = new Map<string, Map<number, string>>();
+  const messages = new Set<string>();
+  const references: Reference[] = [];
+  for (const bytes of fileDescriptors) indexFile(bytes);
+  for (const reference of references) addImport(reference);
+
+  function indexFile(bytes: Uint8Array): void {
+    const fields = fieldsOf(bytes);
+    const name = textOf(fields, FILE.name);
+    if (files.has(name)) return;
+    files.set(name, { bytes, imports: new Set(viewsOf(fields, FILE.dependency).map(decodeText)) });
+    const scope = textOf(fields, FILE.package);
+    for (const message of viewsOf(fields, FILE.message)) indexMessage(message, scope, name);
+    for (const type of viewsOf(fields, FILE.enum)) indexEnum(type, scope, name);
+    for (const extension of viewsOf(fields, FILE.extension)) indexExtension(extension, scope, name);
+    for (const service of viewsOf(fields, FILE.service)) {
+      const full = declare(service, scope, name);
+      for (const method of viewsOf(fieldsOf(service), MEMBER)) {
+        declare(method, full, name);
+        for (const type of [METHOD.input, METHOD.output])
+          references.push({ file: name, scope: full, name: textOf(fieldsOf(method), type) });
+      }
+    }
+  }
+
+  function indexMessage(message: Uint8Array, scope: string, file: string): void {
+    const full = declare(message, scope, file);
+    messages.add(full);
+    const fields = fieldsOf(message);
+    for (const part of [...viewsOf(fields, MESSAGE.field), ...viewsOf(fields, MESSAGE.oneof)]) declare(part, full, file);
+    for (const field of viewsOf(fields, MESSAGE.field)) references.push({ file, scope: full, name: textOf(fieldsOf(field), FIELD_TYPE) });
+    for (const nested of viewsOf(fields, MESSAGE.nested)) indexMessage(nested, full, file);
+    for (const type of viewsOf(fields, MESSAGE.enum)) indexEnum(type, full, file);
+    for (const extension of viewsOf(fields, MESSAGE.extension)) indexExtension(extension, full, file);
+  }
+
+  /** Values of an enum live beside it, not in it. */
+  function indexEnum(type: Uint8Array, scope: string, file: string): void {
+    declare(type, scope, file);
+    for (const value of viewsOf(fieldsOf(type), MEMBER)) declare(value, scope, file);
+  }
+
+  function indexExtension(extension: Uint8Array, scope: string, file: string): void {
+    declare(extension, scope, file);
+    const fields = fieldsOf(extension);
+    const extendee = textOf(fields, EXTENSION.extendee).replace(/^\./, '');
+    const [number] = fields.filter(({ tag }) => tag === EXTENSION.number * 8 + WIRE.varint);
+    const numbers = extensions.get(extendee) ?? new Map<number, string>();
+    extensions.set(extendee, numbers.set(number?.value ?? 0, file));
+  }
+
+  function declare(descriptor: Uint8Array, scope: string, file: string): string {
+    const name = textOf(fieldsOf(descriptor), NAME);
+    const full = scope === '' ? name : `${scope}.${name}`;
+    symbols.set(full, file);
+    return full;
+  }
+
+  /** Looks a name up from the innermost scope outwards, as protobuf does. */
+  function addImport({ file: name, scope, name: type }: Reference): void {
+    if (type === '') return;
+    const absolute = type.startsWith('.') ? type.slice(1) : undefined;
+    for (let within = scope; ; within = within.slice(0, Math.max(0, within.lastIndexOf('.')))) {
+      const target = symbols.get(absolute ?? (within === '' ? type : `${within}.${type}`));
+      const file = files.get(name);
+      if (target !== undefined && file !== undefined) {
+        if (target === name || file.imports.has(target)) return;
+        file.imports.add(target);
+        // Fields after the end of a message count as if they were in it.
+        file.bytes = Buffer.concat([file.bytes, new WireWriter(64).stringField(FILE.dependency, target).finish()]);
+        return;
+      }
+      if (within === '' || absolute !== undefined) return;
+    }
+  }
+
+  function withImports(name: string | undefined): readonly Uint8Array[] | undefined {
+    if (name === undefined || !files.has(name)) return undefined;
+    const ordered = new Map<string, Uint8Array>();
+    const visit = (one: string) => {
+      const file = files.get(one);
+      if (file === undefined || ordered.has(one)) return;
+      for (const imported of file.imports) visit(imported);
+      ordered.set(one, file.bytes);
+    };
+    visit(name);
+    return [...ordered.values()];
+  }
+
+  return {
+    fileByName: withImports,
+    fileBySymbol: (symbol) => withImports(symbols.get(symbol)),
+    fileByExtension: (type, number) => withImports(extensions.get(type)?.get(number)),
+    extensionNumbers: (type) => (messages.has(type) ? [...(extensions.get(type)?.keys() ?? [])].sort((a, b) => a - b) : undefined),
+  };
+}
+
+interface RawField {
+  readonly tag: number;
+  /** Of a length-delimited field. */
+  readonly view: Uint8Array | undefined;
+  /** Of a varint field. */
+  readonly value: number | undefined;
+}
+
+function fieldsOf(bytes: Uint8Array): readonly RawField[] {
+  const reader = new WireReader(bytes);
+  const fields: RawField[] = [];
+  while (reader.more()) {
+    const tag = reader.tag();
+    if (tag % 8 === WIRE.bytes) fields.push({ tag, view: reader.view(), value: undefined });
+    else if (tag % 8 === WIRE.varint) fields.push({ tag, view: undefined, value: reader.int32() });
+    else reader.skip(tag);
+  }
+  return fields;
+}
+
+function viewsOf(fields: readonly RawField[], number: number): readonly Uint8Array[] {
+  return fields.flatMap(({ tag, view }) => (tag === number * 8 + WIRE.bytes && view !== undefined ? [view] : []));
+}
+
+function textOf(fields: readonly RawField[], number: number): string {
+  const view = viewsOf(fields, number).at(-1);
+  return view === undefined ? '' : decodeText(view);
+}
+
+function decodeText(view: Uint8Array): string {
+  return Buffer.from(view.buffer, view.byteOffset, view.byteLength).toString('utf8');
+}

@@ -1,0 +1,41 @@
+import { createHash } from 'node:crypto';
+import { readdir, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { ServeError } from '#mesh/errors.ts';
+
+/** A file below a version folder. */
+export interface FolderFile {
+  /** Relative to the folder. */
+  readonly path: string;
+  readonly byteLength: number;
+  readonly modifiedMs: number;
+}
+
+/** Entries of a version folder that are looked at: a folder with more is not a model. */
+const MAX_ENTRIES = 20_000;
+
+/** Names, sizes and times of all files below a folder, in order of path. Rejects with FAILED_PRECONDITION when there are too many. */
+export async function listFolder(folder: string): Promise<readonly FolderFile[]> {
+  const files: FolderFile[] = [];
+  let entries = 0;
+  const pending = [''];
+  for (let inside = pending.pop(); inside !== undefined; inside = pending.pop()) {
+    for (const child of await readdir(join(folder, inside))) {
+      if (++entries > MAX_ENTRIES)
+        throw new ServeError('FAILED_PRECONDITION', `${folder} holds more than ${MAX_ENTRIES} files and folders`);
+      const path = join(inside, child);
+      // Follows links: Kubernetes mounts are made of them. A ring of links ends at MAX_ENTRIES.
+      const facts = await stat(join(folder, path));
+      if (facts.isDirectory()) pending.push(path);
+      else files.push({ path, byteLength: facts.size, modifiedMs: facts.mtimeMs });
+    }
+  }
+  return files.sort((a, b) => (a.path < b.path ? -1 : 1));
+}
+
+/** A short text that changes when a file is added, removed, resized or written. It does not read the files. */
+export function fingerprintOf(files: readonly FolderFile[]): string {
+  const hash = createHash('sha256');
+  for (const { path, byteLength, modifiedMs } of files) hash.update(`${path}\0${byteLength}\0${modifiedMs}\n`);
+  return hash.digest('hex').slice(0, 32);
+}

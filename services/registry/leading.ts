@@ -1,0 +1,325 @@
+/**
+ * What the leading registry does: one loop that compares what should run with what does, decides (`transition-policy.ts`), tells gateways, then
+ * workers, and writes down what it did. Everything that may have changed something calls `poke`.
+ */
+import { fromUtf8 } from '#mesh/bytes.ts';
+import type { Clock, Timer } from '#mesh/clock.ts';
+import type { AssignedServable, HeldServable, RoutingUpdate, WorkerDetail } from '#mesh/control.ts';
+import { ServeError, type StatusCode, toServeError } from '#mesh/errors.ts';
+import type { MemberId } from '#mesh/ids.ts';
+import type { JobQueue } from '#mesh/job-queue.ts';
+import type { Member, Presence } from '#mesh/presence.ts';
+import type { StateStore } from '#mesh/state-store.ts';
+import type { Subjects } from '#mesh/subjects.ts';
+import type { Transport } from '#mesh/transport.ts';
+import type { ModelConfig } from '#proto/model-server-config.ts';
+import { createAssigner } from './assigner.ts';
+import type { RegistrySettings } from './config.ts';
+import type { RegistryEvents } from './events.ts';
+import { bindLabels } from './labels.ts';
+import { openModelDocuments } from './model-documents.ts';
+import {
+  adopt,
+  applyDecision,
+  createModelState,
+  fleetModelOf,
+  followSource,
+  followWorkers,
+  type HeldVersions,
+  type LoadProgress,
+  loadProgress,
+  type ModelState,
+  routedModelOf,
+} from './model-state.ts';
+import { startModelWatch } from './model-watch.ts';
+import { createRoutingPublisher, type RoutingPublisher } from './routing-publisher.ts';
+import { type ConfigSeed, type ConfigStore, openConfigStore, type RunningConfig } from './running-config.ts';
+import type { ServingOptions } from './serving-options.ts';
+import { createSignatureFetcher } from './signature-fetcher.ts';
+import type { VersionSource } from './source.ts';
+import { decideFleet, type TransitionPolicy } from './transition-policy.ts';
+
+export interface LeadingDeps {
+  readonly transport: Transport;
+  readonly subjects: Subjects;
+  readonly clock: Clock;
+  readonly events: RegistryEvents;
+  readonly store: StateStore;
+  readonly jobs: JobQueue;
+  readonly presence: Presence;
+  readonly settings: RegistrySettings;
+  readonly serving: ServingOptions;
+  readonly seed: ConfigSeed;
+  readonly sourceOf: (model: ModelConfig) => VersionSource;
+  readonly lease: string;
+  readonly fencingToken: number;
+  /** Ends this leadership. `heardToken`: the higher fencing token that was heard. */
+  readonly lost: (reason: string, heardToken?: number) => void;
+}
+
+/** A leadership under way. */
+export interface Leading extends AsyncDisposable {
+  readonly config: ConfigStore;
+  readonly routing: RoutingPublisher;
+  model(name: string): ModelState | undefined;
+  /** Replaces the model list, see `ConfigStore.replace`, and starts to act on it. Returns the names of models that were not there before. */
+  apply(models: readonly ModelConfig[], expectedRevision: number | null, seedDigest?: string): Promise<readonly string[]>;
+  /** Resolves when each of the models has a version available or has settled in error, with how; with what is known once `signal` aborts. */
+  settled(names: readonly string[], signal: AbortSignal): Promise<ReadonlyMap<string, LoadProgress>>;
+}
+
+/** A turn that nothing asked for: bounds how long a lost message goes unnoticed. */
+const TURN_MS = 1000;
+/** Turns follow each other at this distance at least, so that many changes make one turn. */
+const COALESCE_MS = 10;
+/** While versions leave, a turn comes this soon. */
+const LEAVING_TURN_MS = 100;
+
+export async function startLeading(deps: LeadingDeps): Promise<Leading> {
+  const { transport, subjects, clock, events, store, jobs, presence, settings, serving, fencingToken, lost } = deps;
+  const fencing = { lease: deps.lease, token: fencingToken };
+  const prefix = settings.statePrefix;
+  await using starting = new AsyncDisposableStack();
+  const documents = starting.use(await openModelDocuments({ store, clock, events, prefix, fencing, lost }));
+  const config = await openConfigStore({ store, key: `${prefix}/config`, fencing, seed: deps.seed });
+  const models = new Map(documents.restored);
+  const routing = createRoutingPublisher(transport, subjects, fencingToken);
+  const assigner = createAssigner(transport, subjects, clock, fencingToken);
+  const signatures = starting.use(createSignatureFetcher({ transport, subjects, clock, events, onRetry: poke }));
+  const waiters = new Set<() => void>();
+  const pollMs = settings.fileSystemPollWaitSeconds * 1000;
+  let timer: Timer | undefined;
+  let timerAtMs = Number.POSITIVE_INFINITY;
+  let stopped = false;
+  let changing: Promise<unknown> = Promise.resolve();
+
+  function poke(): void {
+    plan(COALESCE_MS);
+  }
+
+  function plan(delayMs: number): void {
+    const atMs = clock.now() + delayMs;
+    if (stopped || atMs >= timerAtMs) return;
+    timer?.[Symbol.dispose]();
+    timerAtMs = atMs;
+    timer = clock.schedule(delayMs, () => {
+      timerAtMs = Number.POSITIVE_INFINITY;
+      if (!stopped) turn();
+    });
+  }
+
+  function turn(): void {
+    const workers = presence.members<WorkerDetail>('worker');
+    const newer = workers.find((worker) => worker.detail.fencingToken > fencingToken);
+    if (newer) {
+      lost(`worker ${newer.id} follows fencing token ${newer.detail.fencingToken}`, newer.detail.fencingToken);
+      return;
+    }
+    const held = heldVersions(workers);
+    const now = clock.now();
+    const live = new Set(workers.map((worker) => worker.id));
+    for (const worker of workers) if (!assigner.hasTold(worker.id)) adoptFrom(worker);
+    for (const model of models.values()) {
+      followSource(model);
+      followWorkers(model, held.get(model.name) ?? new Map(), live);
+    }
+    const decision = decideFleet(
+      [...models.values()].map((model) => fleetModelOf(model, held.get(model.name) ?? new Map(), settings.replicas, now)),
+      workers.map(({ id, detail }) => ({ id, draining: detail.draining, memoryLimitBytes: detail.memoryLimitBytes })),
+      settings.aspiredVersionPolicy as TransitionPolicy,
+    );
+    let leaving = false;
+    for (const model of models.values()) {
+      const ofModel = held.get(model.name) ?? new Map();
+      documents.record(model.name, applyDecision(model, decision.get(model.name) ?? new Map(), ofModel, now, events));
+      fetchSignatures(model, ofModel);
+      bind(model);
+      for (const record of model.versions.values()) leaving ||= record.leaving;
+      if (model.config === null && model.versions.size === 0) models.delete(model.name);
+    }
+    // Gateways first: a version is not routable before its workers hear that it goes.
+    routing.publish(new Map([...models.values()].map((model) => [model.name, routedModelOf(model)])));
+    assigner.assign(workers, (worker) => servablesOf(worker));
+    documents.save(models);
+    events.fleetSeen({ workers: workers.length, models: config.running.models.length });
+    for (const waiter of [...waiters]) waiter();
+    plan(leaving ? LEAVING_TURN_MS : TURN_MS);
+  }
+
+  function adoptFrom(worker: Member<WorkerDetail>): void {
+    for (const servable of worker.detail.servables) {
+      const { name } = servable.id;
+      const model = models.get(name) ?? createModelState(name, undefined);
+      models.set(name, model);
+      adopt(model, worker.id, servable);
+    }
+  }
+
+  function fetchSignatures(model: ModelState, held: HeldVersions): void {
+    for (const [version, record] of model.versions) {
+      const loaded = [...(held.get(version) ?? [])].filter(([, one]) => one.state === 'AVAILABLE');
+      const generation = Math.max(0, ...loaded.map(([, one]) => one.generation));
+      if (generation === 0 || (record.signatures !== null && record.signaturesGeneration >= generation)) continue;
+      const workers = loaded.filter(([, one]) => one.generation === generation).map(([worker]) => worker);
+      signatures.fetch({ name: model.name, version }, generation, workers, (found) => {
+        record.signatures = found;
+        record.signaturesGeneration = generation;
+        poke();
+      });
+    }
+  }
+
+  function bind(model: ModelState): void {
+    const available = (version: number) => model.versions.get(version)?.state === 'AVAILABLE';
+    const allow = settings.allowVersionLabelsForUnavailableModels;
+    const bound = bindLabels(model.config?.versionLabels ?? {}, model.labels, { available }, allow);
+    for (const [label, version] of Object.entries(bound)) {
+      if (model.labels[label] !== version) events.labelBound({ model: model.name, label, version });
+    }
+    model.labels = bound;
+  }
+
+  function servablesOf(worker: MemberId): readonly AssignedServable[] {
+    const servables: AssignedServable[] = [];
+    for (const model of models.values()) {
+      for (const [version, record] of model.versions) {
+        const generation = record.assigned.get(worker);
+        if (generation === undefined) continue;
+        const { path, platform } = record.usable;
+        servables.push({ id: { name: model.name, version }, path, platform, ...serving, generation });
+      }
+    }
+    // A worker loads in this order: of each model the newest version first.
+    return servables.sort((a, b) => (a.id.name === b.id.name ? b.id.version - a.id.version : a.id.name < b.id.name ? -1 : 1));
+  }
+
+  /** Brings the models in memory in line with the running configuration. */
+  async function follow(running: RunningConfig): Promise<readonly string[]> {
+    const fresh: string[] = [];
+    const changed: string[] = [];
+    const removed: string[] = [];
+    const stopping: AsyncDisposable[] = [];
+    for (const model of models.values()) {
+      if (running.models.some((one) => one.name === model.name)) continue;
+      if (model.config !== null) removed.push(model.name);
+      if (model.watch) stopping.push(model.watch);
+      model.config = null;
+      model.watch = null;
+    }
+    for (const wanted of running.models) {
+      const model = models.get(wanted.name) ?? createModelState(wanted.name, undefined);
+      models.set(wanted.name, model);
+      const before = model.config;
+      model.config = wanted;
+      if (before === null) fresh.push(wanted.name);
+      if (before === null || JSON.stringify(before) !== JSON.stringify(wanted)) changed.push(wanted.name);
+      if (model.watch !== null && before?.basePath === wanted.basePath) {
+        if (before !== wanted) model.watch.update(wanted);
+        continue;
+      }
+      if (model.watch) stopping.push(model.watch);
+      model.watch = startModelWatch(wanted, {
+        clock,
+        jobs,
+        events,
+        source: deps.sourceOf(wanted),
+        pollMs,
+        settleMs: settings.versionSettleMs,
+        // Versions of another base path are other versions.
+        known: before === null ? knownUnder(model, wanted) : [],
+        generationBefore: (version) => model.generations.get(version) ?? 0,
+        onChange: poke,
+      });
+    }
+    events.configApplied({ revision: running.revision, models: changed, removed });
+    poke();
+    await Promise.all(stopping.map((watch) => watch[Symbol.asyncDispose]()));
+    return fresh;
+  }
+
+  function knownUnder(model: ModelState, wanted: ModelConfig) {
+    const base = wanted.basePath.replace(/\/+$/, '');
+    const restored = [...model.versions.values()].map((record) => record.usable);
+    return restored.filter((usable) => usable.fingerprint !== '' && usable.path.startsWith(`${base}/`));
+  }
+
+  starting.use(
+    transport.subscribe(subjects.routing, (message) => {
+      try {
+        const update = JSON.parse(fromUtf8(message.data)) as RoutingUpdate;
+        if (update.fencingToken > fencingToken) lost(`a routing update carries fencing token ${update.fencingToken}`, update.fencingToken);
+      } catch (caught) {
+        events.messageIgnored({ what: 'a routing update', error: toServeError(caught) });
+      }
+    }),
+  );
+  starting.use(presence.onChange(({ member }) => member.kind === 'worker' && poke()));
+  starting.defer(async () => {
+    stopped = true;
+    timer?.[Symbol.dispose]();
+    await Promise.all([...models.values()].map((model) => model.watch?.[Symbol.asyncDispose]()));
+  });
+  await follow(config.running);
+  turn();
+  const running = starting.move();
+
+  return {
+    config,
+    routing,
+    model: (name) => models.get(name),
+    apply(wanted, expectedRevision, seedDigest) {
+      // One change at a time, in the order in which they came.
+      const change = changing.then(async () => follow(await config.replace(wanted, expectedRevision, seedDigest)));
+      changing = change.catch(() => {});
+      return change;
+    },
+    settled(names, signal) {
+      return new Promise((resolve) => {
+        const progress = () => new Map(names.map((name) => [name, loadProgress(models.get(name), pollMs >= 0)]));
+        const finish = () => {
+          waiters.delete(look);
+          signal.removeEventListener('abort', finish);
+          resolve(progress());
+        };
+        const look = () => {
+          if ([...progress().values()].every((one) => one.type !== 'pending')) finish();
+        };
+        if (signal.aborted) return finish();
+        signal.addEventListener('abort', finish, { once: true });
+        waiters.add(look);
+        look();
+      });
+    },
+    [Symbol.asyncDispose]: () => running.disposeAsync(),
+  };
+}
+
+/** What all workers hold, by model name and version. */
+function heldVersions(workers: readonly Member<WorkerDetail>[]): ReadonlyMap<string, Map<number, Map<MemberId, HeldServable>>> {
+  const byModel = new Map<string, Map<number, Map<MemberId, HeldServable>>>();
+  for (const worker of workers) {
+    for (const servable of worker.detail.servables) {
+      const versions = byModel.get(servable.id.name) ?? new Map<number, Map<MemberId, HeldServable>>();
+      byModel.set(servable.id.name, versions);
+      const holders = versions.get(servable.id.version) ?? new Map<MemberId, HeldServable>();
+      versions.set(servable.id.version, holders);
+      holders.set(worker.id, servable);
+    }
+  }
+  return byModel;
+}
+
+/**
+ * TF Serving's error for models that did not become available. The code is UNKNOWN, as there; DEADLINE_EXCEEDED when some were still loading.
+ */
+export function unavailableModels(progress: ReadonlyMap<string, LoadProgress>): ServeError | null {
+  const failures = [...progress].filter(([, one]) => one.type !== 'available');
+  if (failures.length === 0) return null;
+  const code: StatusCode = failures.some(([, one]) => one.type === 'pending') ? 'DEADLINE_EXCEEDED' : 'UNKNOWN';
+  const parts = failures.map(([name, one]) => {
+    const version = one.type === 'failed' && one.version !== null ? ` version: ${one.version}` : '';
+    const why = one.type === 'failed' ? ` due to error: ${one.status.code}: ${one.status.message}` : ' is still loading';
+    return `{{name: ${name}${version}}${why}}, `;
+  });
+  return new ServeError(code, `${failures.length} model(s) did not become available: {${parts.join('')}}`);
+}

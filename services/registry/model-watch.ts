@@ -1,0 +1,280 @@
+import type { Clock, Timer } from '#mesh/clock.ts';
+import { OK_STATUS, type StatusReport } from '#mesh/control.ts';
+import { ServeError, toServeError } from '#mesh/errors.ts';
+import type { JobQueue } from '#mesh/job-queue.ts';
+import type { ModelConfig } from '#proto/model-server-config.ts';
+import { CHECK_MODEL_QUEUE, type CheckModelPayload, type CheckModelResult, checkModelJobId } from './check-model.ts';
+import type { RegistryEvents } from './events.ts';
+import { fingerprintOf, listFolder } from './fingerprint.ts';
+import { noVersionsText, type VersionSource } from './source.ts';
+import { planVersions, type Verdict } from './version-policy.ts';
+
+/** A version that may be loaded: its files held still and passed their check. */
+export interface UsableVersion {
+  readonly version: number;
+  readonly path: string;
+  readonly platform: string;
+  readonly totalBytes: number;
+  readonly fingerprint: string;
+  /** 1 at first; one more each time the files were replaced and passed again. */
+  readonly generation: number;
+}
+
+/** What the source of one model says at this moment. */
+export interface WatchView {
+  /** False until the source has answered for the first time: nothing may be concluded from the lists below. */
+  readonly reported: boolean;
+  /** Why the source could not be read, or that it has no versions. OK otherwise. The lists are then the last ones that were read. */
+  readonly sourceStatus: StatusReport;
+  /** The full list of versions that shall be loaded, descending. */
+  readonly aspired: readonly UsableVersion[];
+  /** Versions the policy wants that are held still or checked at this moment, descending. */
+  readonly checking: readonly number[];
+  /** Versions the policy wants that did not pass, with the reason. */
+  readonly refused: ReadonlyMap<number, StatusReport>;
+  /** Versions that exist, whatever the policy. */
+  readonly found: readonly number[];
+  /** True when the policy wants a version that cannot be loaded (yet): nothing is given up for it. */
+  readonly awaiting: boolean;
+}
+
+/** Follows the versions of one model. Each model has its own, so that a slow or missing folder holds up nobody else. */
+export interface ModelWatch extends AsyncDisposable {
+  readonly view: WatchView;
+  /** Takes over a changed configuration of the same base path. */
+  update(entry: ModelConfig): void;
+}
+
+export interface ModelWatchDeps {
+  readonly clock: Clock;
+  readonly jobs: JobQueue;
+  readonly events: RegistryEvents;
+  readonly source: VersionSource;
+  /** Between looks; 0: until every version is known, then never; negative: never at all. */
+  readonly pollMs: number;
+  readonly settleMs: number;
+  /** Versions that passed under an earlier leadership: what still looks the same needs no second check. */
+  readonly known: readonly UsableVersion[];
+  /** The last generation given to a version, also of an earlier folder: a new state of the files gets a higher one. */
+  readonly generationBefore: (version: number) => number;
+  /** Called after each change of the view. */
+  readonly onChange: () => void;
+}
+
+interface Candidate {
+  readonly version: number;
+  path: string;
+  /** What may be loaded of it now. */
+  usable: UsableVersion | undefined;
+  /** Files that look different from what is usable: held still since `sinceMs`, then checked. */
+  pending: { readonly fingerprint: string; readonly sinceMs: number; checking: boolean } | undefined;
+  refused: { readonly fingerprint: string; readonly status: StatusReport } | undefined;
+  existing: boolean;
+}
+
+/** A check is a matter of minutes at most; past this the folder is looked at anew. */
+const CHECK_BOUND_MS = 30 * 60_000;
+
+/** Starts following a model. The first look begins at once. */
+export function startModelWatch(first: ModelConfig, deps: ModelWatchDeps): ModelWatch {
+  const { clock, jobs, events, source, pollMs, settleMs, onChange } = deps;
+  const stopping = new AbortController();
+  const candidates = new Map<number, Candidate>();
+  const checks = new Set<Promise<void>>();
+  /** Checks that failed before this leadership are run again once: what failed then may be supported now. */
+  const retried = new Set<string>();
+  let entry = first;
+  // Until the source has answered, and while it cannot, what was known before is taken to be there.
+  let found: readonly number[] = deps.known.map(({ version }) => version);
+  let reported = false;
+  let sourceStatus: StatusReport = OK_STATUS;
+  let timer: Timer | undefined;
+  let looking = Promise.resolve();
+
+  for (const usable of deps.known) {
+    candidates.set(usable.version, {
+      version: usable.version,
+      path: usable.path,
+      usable,
+      pending: undefined,
+      refused: undefined,
+      existing: false,
+    });
+  }
+  let view = viewNow();
+
+  function verdictOf(version: number): Verdict {
+    const candidate = candidates.get(version);
+    if (candidate?.usable) return 'good';
+    if (candidate?.pending) return 'pending';
+    return candidate?.refused ? 'bad' : 'unknown';
+  }
+
+  function viewNow(): WatchView {
+    const plan = planVersions(found, entry.versionPolicy, verdictOf);
+    const refused = new Map<number, StatusReport>();
+    for (const version of plan.look) {
+      const candidate = candidates.get(version);
+      if (candidate?.refused && !candidate.usable) refused.set(version, candidate.refused.status);
+    }
+    return {
+      reported,
+      sourceStatus,
+      aspired: plan.aspired.flatMap((version) => candidates.get(version)?.usable ?? []),
+      checking: plan.look.filter((version) => ['pending', 'unknown'].includes(verdictOf(version))),
+      refused,
+      found,
+      awaiting: plan.awaiting,
+    };
+  }
+
+  function refreshView(): void {
+    view = viewNow();
+    if (!stopping.signal.aborted) onChange();
+  }
+
+  async function look(): Promise<void> {
+    try {
+      const versions = await source.find();
+      found = versions.map(({ version }) => version);
+      for (const candidate of candidates.values()) candidate.existing = false;
+      for (const { version, path } of versions) {
+        const candidate = candidates.get(version) ?? {
+          version,
+          path,
+          usable: undefined,
+          pending: undefined,
+          refused: undefined,
+          existing: true,
+        };
+        candidates.set(version, candidate);
+        candidate.existing = true;
+        candidate.path = path;
+      }
+      for (const candidate of candidates.values()) if (!candidate.existing) candidates.delete(candidate.version);
+      const plan = planVersions(found, entry.versionPolicy, verdictOf);
+      await Promise.all(plan.look.map((version) => inspect(candidates.get(version))));
+      sourceStatus = found.length > 0 ? OK_STATUS : { code: 'NOT_FOUND', message: noVersionsText(entry.name, entry.basePath) };
+    } catch (caught) {
+      const error = toServeError(caught);
+      sourceStatus = { code: error.code, message: error.message };
+    }
+    if (stopping.signal.aborted) return;
+    reported = true;
+    if (sourceStatus.code !== 'OK' && sourceStatus.message !== view.sourceStatus.message)
+      events.sourceFailed({ model: entry.name, status: sourceStatus });
+    refreshView();
+  }
+
+  /** Compares a version's files with what is known of them. */
+  async function inspect(candidate: Candidate | undefined): Promise<void> {
+    if (candidate === undefined) return;
+    let fingerprint: string;
+    try {
+      fingerprint = fingerprintOf(await listFolder(candidate.path));
+    } catch (caught) {
+      // A file that vanished between two looks: the folder is being changed, the next look sees what it became.
+      const error = toServeError(caught);
+      candidate.pending = undefined;
+      if (!candidate.usable) candidate.refused = { fingerprint: '', status: { code: error.code, message: error.message } };
+      return;
+    }
+    if (candidate.usable?.fingerprint === fingerprint && candidate.usable.path === candidate.path) {
+      candidate.pending = undefined;
+      candidate.refused = undefined;
+      return;
+    }
+    if (candidate.refused?.fingerprint === fingerprint) return;
+    if (candidate.pending?.fingerprint !== fingerprint) candidate.pending = { fingerprint, sinceMs: clock.now(), checking: false };
+    const { pending } = candidate;
+    if (pending === undefined || pending.checking || clock.now() - pending.sinceMs < settleMs) return;
+    pending.checking = true;
+    const check = runCheck(candidate, fingerprint).finally(() => checks.delete(check));
+    checks.add(check);
+  }
+
+  async function runCheck(candidate: Candidate, fingerprint: string): Promise<void> {
+    const payload: CheckModelPayload = { name: entry.name, version: candidate.version, path: candidate.path, fingerprint };
+    const id = checkModelJobId(payload);
+    const signal = boundedBy(CHECK_BOUND_MS);
+    let result: CheckModelResult;
+    try {
+      if (!retried.has(id)) {
+        retried.add(id);
+        const earlier = await jobs.find(CHECK_MODEL_QUEUE, id);
+        if (earlier?.type === 'failed' || earlier?.type === 'done') await jobs.remove(CHECK_MODEL_QUEUE, id);
+      }
+      await jobs.add({ queue: CHECK_MODEL_QUEUE, id, payload, attempts: 3 });
+      const ended = await jobs.wait(CHECK_MODEL_QUEUE, id, signal);
+      if (ended.type === 'done') result = ended.result as CheckModelResult;
+      else
+        result = { type: 'bad', code: 'INTERNAL', message: ended.type === 'failed' ? ended.message : 'the check ended without a result' };
+    } catch (caught) {
+      if (stopping.signal.aborted) return;
+      // The queue could not be asked: the next look tries again.
+      events.checkUnavailable({ model: entry.name, version: candidate.version, error: toServeError(caught) });
+      if (candidate.pending?.fingerprint === fingerprint) candidate.pending.checking = false;
+      return;
+    }
+    if (stopping.signal.aborted || candidate.pending?.fingerprint !== fingerprint) return;
+    candidate.pending = undefined;
+    if (result.type === 'good') {
+      const { platform, totalBytes } = result;
+      const generation = Math.max(candidate.usable?.generation ?? 0, deps.generationBefore(candidate.version)) + 1;
+      candidate.usable = { version: candidate.version, path: candidate.path, platform, totalBytes, fingerprint, generation };
+      candidate.refused = undefined;
+    } else {
+      const status: StatusReport = { code: result.code, message: result.message };
+      // Files that changed under the check are looked at anew; anything else waits until they change.
+      if (result.code !== 'ABORTED') {
+        candidate.refused = { fingerprint, status };
+        events.versionRefused({ model: entry.name, version: candidate.version, status });
+      }
+    }
+    refreshView();
+    // A refused version may make room for the one before it.
+    if (result.type === 'bad') plan(0);
+  }
+
+  function boundedBy(boundMs: number): AbortSignal {
+    const bound = new AbortController();
+    const late = clock.schedule(boundMs, () =>
+      bound.abort(new ServeError('DEADLINE_EXCEEDED', `the check did not end within ${boundMs} ms`)),
+    );
+    const signal = AbortSignal.any([stopping.signal, bound.signal]);
+    stopping.signal.addEventListener('abort', () => late[Symbol.dispose](), { once: true });
+    return signal;
+  }
+
+  /** Plans the next look: sooner than the poll while files are being held still. */
+  function plan(delayMs?: number): void {
+    timer?.[Symbol.dispose]();
+    timer = undefined;
+    if (stopping.signal.aborted || pollMs < 0) return;
+    const settling = view.checking.length > 0 || [...candidates.values()].some(({ pending }) => pending && !pending.checking);
+    if (pollMs === 0 && reported && !settling && delayMs === undefined) return;
+    const soonMs = settling ? Math.max(20, settleMs) : Number.POSITIVE_INFINITY;
+    const nextMs = delayMs ?? Math.min(pollMs > 0 ? pollMs : soonMs, soonMs);
+    timer = clock.schedule(nextMs, () => {
+      looking = look().then(() => plan());
+    });
+  }
+
+  plan(0);
+  return {
+    get view() {
+      return view;
+    },
+    update(changed) {
+      entry = changed;
+      refreshView();
+      plan(0);
+    },
+    async [Symbol.asyncDispose]() {
+      stopping.abort(new ServeError('CANCELLED', 'the model is no longer watched'));
+      timer?.[Symbol.dispose]();
+      await looking;
+      await Promise.allSettled(checks);
+    },
+  };
+}

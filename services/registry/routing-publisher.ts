@@ -1,0 +1,74 @@
+import { fromUtf8, utf8 } from '#mesh/bytes.ts';
+import type { RegistryAnswer, RoutedModel, RoutingUpdate } from '#mesh/control.ts';
+import { ServeError } from '#mesh/errors.ts';
+import type { Subjects } from '#mesh/subjects.ts';
+import type { Transport } from '#mesh/transport.ts';
+
+/** The routing table of one leadership. */
+export interface RoutingPublisher {
+  /** Compares with what was published and sends what changed, in as few messages as fit. */
+  publish(models: ReadonlyMap<string, RoutedModel>): void;
+  /** One page of the table, in order of name. Holds at least one model when there is one after `after`. */
+  page(after: string, maxBytes: number): Extract<RegistryAnswer, { readonly type: 'routing' }>;
+}
+
+/** Room left in a message for what is not a model. */
+const ENVELOPE_BYTES = 4096;
+
+export function createRoutingPublisher(transport: Transport, subjects: Subjects, fencingToken: number): RoutingPublisher {
+  let published: ReadonlyMap<string, { readonly model: RoutedModel; readonly text: Uint8Array }> = new Map();
+  let revision = 0;
+
+  function send(models: readonly Uint8Array[], removed: readonly string[]): void {
+    revision++;
+    const update: RoutingUpdate = { fencingToken, revision, models: [], removed };
+    // The models are text already: they are put into the update instead of being written twice.
+    const text = JSON.stringify(update).replace('"models":[]', () => `"models":[${models.map((model) => fromUtf8(model)).join(',')}]`);
+    transport.publish(subjects.routing, utf8(text));
+  }
+
+  return {
+    publish(models) {
+      const next = new Map<string, { readonly model: RoutedModel; readonly text: Uint8Array }>();
+      const changed: Uint8Array[] = [];
+      for (const [name, model] of [...models].sort(([a], [b]) => (a < b ? -1 : 1))) {
+        const before = published.get(name);
+        const text = before?.model === model ? before.text : utf8(JSON.stringify(model));
+        if (before === undefined || (before.text !== text && Buffer.compare(before.text, text) !== 0)) changed.push(text);
+        next.set(name, { model, text });
+      }
+      let removed = [...published.keys()].filter((name) => !next.has(name));
+      published = next;
+      if (changed.length === 0 && removed.length === 0) return;
+      const room = transport.maxPayloadBytes - ENVELOPE_BYTES;
+      let part: Uint8Array[] = [];
+      let bytes = utf8(JSON.stringify(removed)).byteLength;
+      for (const text of changed) {
+        if (part.length > 0 && bytes + text.byteLength + 1 > room) {
+          send(part, removed);
+          part = [];
+          removed = [];
+          bytes = 0;
+        }
+        part.push(text);
+        bytes += text.byteLength + 1;
+      }
+      send(part, removed);
+    },
+    page(after, maxBytes) {
+      const names = [...published.keys()].filter((name) => after === '' || name > after);
+      const models: RoutedModel[] = [];
+      let bytes = ENVELOPE_BYTES;
+      for (const name of names) {
+        const found = published.get(name);
+        if (found === undefined) throw new ServeError('INTERNAL', `the routing table lost ${name}: this is a bug`);
+        if (models.length > 0 && bytes + found.text.byteLength > maxBytes) break;
+        models.push(found.model);
+        bytes += found.text.byteLength;
+      }
+      const last = models.at(-1)?.name;
+      const next = last === undefined || models.length === names.length ? null : last;
+      return { type: 'routing', update: { fencingToken, revision, models, removed: [] }, next };
+    },
+  };
+}

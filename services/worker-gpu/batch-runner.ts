@@ -1,0 +1,347 @@
+/**
+ * What happens to a batch in a worker: payloads are fetched, what nobody waits for any more is dropped, the rest runs, every part is answered,
+ * and the batch's token goes back. A part that fails with others runs again alone, so that it cannot fail its neighbours.
+ */
+import type { Span } from '@opentelemetry/api';
+import type { BlobStore } from '#mesh/blobs.ts';
+import type { Clock } from '#mesh/clock.ts';
+import { ServeError, type StatusCode, toServeError } from '#mesh/errors.ts';
+import { type MemberId, servableKey } from '#mesh/ids.ts';
+import {
+  type Answer,
+  type BatchFrame,
+  type BatchPart,
+  type CancelFrame,
+  decodeTensors,
+  encodeReady,
+  type ReadyFrame,
+} from '#mesh/messages.ts';
+import type { Subjects } from '#mesh/subjects.ts';
+import type { Tracing } from '#mesh/telemetry.ts';
+import type { Transport } from '#mesh/transport.ts';
+import type { AnswerSender } from './answer-sender.ts';
+import { assembleInputs, checkBatchedOutputs, cutRows, type PartTensor } from './batch-assembly.ts';
+import type { Dispatcher, Waiting } from './dispatcher.ts';
+import type { WorkerEvents } from './events.ts';
+import { type Executor, ExecutorLost, type RunOutput } from './executor.ts';
+import type { RegionPool } from './region-pool.ts';
+import type { Servable } from './servable.ts';
+
+/** Without a chunk for this long, the holder of a payload counts as gone. */
+const FETCH_TIMEOUT_MS = 5000;
+
+/** What a runner is made with. */
+export interface BatchRunnerOptions {
+  readonly id: MemberId;
+  readonly transport: Transport;
+  readonly subjects: Subjects;
+  readonly clock: Clock;
+  readonly tracing: Tracing | null;
+  readonly events: WorkerEvents;
+  readonly blobs: BlobStore;
+  readonly regions: RegionPool;
+  readonly dispatcher: Dispatcher;
+  readonly answers: AnswerSender;
+  readonly find: (id: BatchFrame['servable']) => Servable | undefined;
+}
+
+/** Runs the batches of one worker. */
+export interface BatchRunner {
+  /** Batches taken and not finished. */
+  readonly active: number;
+  take(frame: BatchFrame): void;
+  cancel(frame: CancelFrame): void;
+  /** Refuses every batch from now on; resolves when none is active. */
+  drain(): Promise<void>;
+  /** Hands back what waits for a servable that cannot run any more. */
+  refuseWaiting(servable: Servable): void;
+}
+
+interface PartRun {
+  readonly part: BatchPart;
+  /** The instant its answer is useless, on this worker's clock. */
+  readonly deadlineMs: number;
+  readonly span: Span | undefined;
+  readonly regions: SharedArrayBuffer[];
+  tensors: readonly PartTensor[];
+  state: 'waiting' | 'settled';
+  cancelled: boolean;
+  /** It was running when an executor died. Once more, and it is to blame. */
+  lostOnce: boolean;
+  fetching: AbortController | undefined;
+}
+
+interface BatchRun {
+  readonly frame: BatchFrame;
+  readonly servable: Servable;
+  readonly pinned: Disposable;
+  readonly parts: readonly PartRun[];
+  /** The batcher asked for more rows than the parts have. */
+  readonly padded: boolean;
+  answered: number;
+}
+
+/** Makes a runner. */
+export function createBatchRunner(options: BatchRunnerOptions): BatchRunner {
+  const { id, transport, subjects, clock, tracing, events, blobs, regions, dispatcher, answers } = options;
+  const active = new Set<BatchRun>();
+  /** Batches of one batcher for one servable: bounded by its tokens. */
+  const outstanding = new Map<string, number>();
+  let draining = false;
+  let onDrained: (() => void)[] = [];
+
+  function take(frame: BatchFrame): void {
+    const servable = options.find(frame.servable);
+    if (draining || servable === undefined) {
+      refuse(frame, draining ? 'draining' : 'not-held');
+      return;
+    }
+    const account = accountOf(frame);
+    const count = outstanding.get(account) ?? 0;
+    // Twice the tokens: around a change of generation the batcher may hold tokens of both.
+    if (count >= 2 * servable.tokens) {
+      refuse(frame, 'full');
+      return;
+    }
+    outstanding.set(account, count + 1);
+    let rows = 0;
+    for (const part of frame.parts) rows += part.rowCount;
+    const batch: BatchRun = {
+      frame,
+      servable,
+      pinned: servable.pin(),
+      parts: frame.parts.map((part) => startPart(part)),
+      padded: frame.executeRows > rows,
+      answered: 0,
+    };
+    active.add(batch);
+    void runBatch(batch);
+  }
+
+  function startPart(part: BatchPart): PartRun {
+    return {
+      part,
+      deadlineMs: clock.now() + part.budgetMs,
+      span: tracing?.start('worker.batch', { traceparent: part.traceparent }),
+      regions: [],
+      tensors: [],
+      state: 'waiting',
+      cancelled: false,
+      lostOnce: false,
+      fetching: undefined,
+    };
+  }
+
+  async function runBatch(batch: BatchRun): Promise<void> {
+    try {
+      const fetches = batch.parts.flatMap((run) => openPart(batch, run));
+      if (fetches.length > 0) await Promise.all(fetches);
+      await runGroup(batch, batch.parts);
+    } catch (caught) {
+      // Nothing above is expected to throw; a caller must not wait for its deadline because something did.
+      for (const run of batch.parts) fail(batch, run, toServeError(caught), false);
+    }
+    finish(batch, 'answered');
+  }
+
+  /** Decodes a part's tensors. What has to be fetched first is returned as promises that never reject. */
+  function openPart(batch: BatchRun, run: PartRun): Promise<void>[] {
+    let wire: ReturnType<typeof decodeTensors>;
+    try {
+      wire = decodeTensors(run.part.body);
+    } catch (caught) {
+      fail(batch, run, toServeError(caught), false);
+      return [];
+    }
+    const tensors: PartTensor[] = [];
+    run.tensors = tensors;
+    return wire.flatMap(({ name, dtype, shape, payload }, position) => {
+      if (payload.type === 'inline') {
+        tensors[position] = { name, dtype, shape, bytes: payload.bytes };
+        return [];
+      }
+      const region = regions.take(payload.byteLength);
+      run.regions.push(region);
+      const place = new Uint8Array(region, 0, payload.byteLength);
+      tensors[position] = { name, dtype, shape, bytes: place, shared: region };
+      return [fetchInto(batch, run, payload, place)];
+    });
+  }
+
+  async function fetchInto(batch: BatchRun, run: PartRun, claim: Parameters<BlobStore['fetch']>[0], place: Uint8Array): Promise<void> {
+    run.fetching ??= new AbortController();
+    const { fetching } = run;
+    const patience = run.deadlineMs - clock.now();
+    const timer = Number.isFinite(patience) ? clock.schedule(patience, () => fetching.abort(expired())) : undefined;
+    try {
+      await blobs.fetch(claim, { signal: fetching.signal, timeoutMs: FETCH_TIMEOUT_MS, into: place });
+    } catch (caught) {
+      if (run.cancelled) return;
+      const error = toServeError(caught);
+      events.partDropped({ id: batch.frame.servable, reason: 'payload' });
+      // The gateway may hold the payload still: it knows whether asking again makes sense.
+      fail(batch, run, error, error.code === 'UNAVAILABLE');
+    } finally {
+      timer?.[Symbol.dispose]();
+    }
+  }
+
+  /** Runs some parts of a batch together and resolves when all of them are settled. */
+  function runGroup(batch: BatchRun, group: readonly PartRun[]): Promise<void> {
+    return new Promise((resolve) => {
+      const { servable } = batch;
+      const work: Waiting = {
+        model: servable.model,
+        executors: servable.executors,
+        start: (executor) => resolve(startGroup(batch, group, executor)),
+        refuse() {
+          for (const run of group) fail(batch, run, new ServeError('UNAVAILABLE', `${servableKey(servable.id)} is no longer loaded`), true);
+          resolve();
+        },
+      };
+      dispatcher.submit(work);
+    });
+  }
+
+  async function startGroup(batch: BatchRun, group: readonly PartRun[], executor: Executor): Promise<void> {
+    const live = group.filter((run) => stillWanted(batch, run));
+    const [first] = live;
+    if (first === undefined) return;
+    const { frame, servable } = batch;
+    const rows = live.reduce((sum, { part }) => sum + part.rowCount, 0);
+    const batched = first.part.totalRows > 0;
+    const executeRows = batched && batch.padded ? Math.max(frame.executeRows, rows) : rows;
+    try {
+      const pieces = live.map(({ tensors, part }) => ({ tensors, rowStart: part.rowStart, rowCount: batched ? part.rowCount : 0 }));
+      const inputs = assembleInputs(pieces, { executeRows, padRagged: frame.padRagged });
+      await executor.run({ model: servable.model, signature: frame.signature, outputs: frame.outputs, inputs }, (outputs, executedMs) => {
+        if (batched) checkBatchedOutputs(outputs, executeRows);
+        events.batchRun({ id: servable.id, rows: Math.max(1, rows), executedRows: Math.max(1, executeRows), tookMs: executedMs });
+        answerAll(batch, live, outputs, { executedMs, batchRows: executeRows });
+      });
+    } catch (caught) {
+      await recover(batch, live, toServeError(caught));
+    }
+  }
+
+  /** After a failed run: parts that can do better alone run again alone, one after the other; the others get the error. */
+  async function recover(batch: BatchRun, group: readonly PartRun[], error: ServeError): Promise<void> {
+    const { stateful } = batch.servable.description;
+    if (error instanceof ExecutorLost && !error.suspect) return runGroup(batch, group);
+    const died = error instanceof ExecutorLost;
+    const retry = group.filter((run) => !stateful && (died ? !run.lostOnce : group.length > 1));
+    events.batchFailed({ id: batch.servable.id, parts: group.length, retriedApart: retry.length > 0, error });
+    for (const run of group) {
+      if (died) run.lostOnce = true;
+      if (retry.includes(run)) continue;
+      fail(batch, run, died ? new ServeError('INTERNAL', `executing the request ends its executor: ${error.message}`) : error, false);
+    }
+    for (const run of retry) await runGroup(batch, [run]);
+  }
+
+  function stillWanted(batch: BatchRun, run: PartRun): boolean {
+    if (run.state === 'settled') return false;
+    if (run.cancelled) {
+      events.partDropped({ id: batch.frame.servable, reason: 'cancelled' });
+      settle(run, 'CANCELLED');
+      return false;
+    }
+    if (clock.now() < run.deadlineMs) return true;
+    events.partDropped({ id: batch.frame.servable, reason: 'deadline' });
+    fail(batch, run, expired(), false);
+    return false;
+  }
+
+  function answerAll(
+    batch: BatchRun,
+    group: readonly PartRun[],
+    outputs: readonly RunOutput[],
+    facts: { readonly executedMs: number; readonly batchRows: number },
+  ): void {
+    let row = 0;
+    const answered = group.map((run) => {
+      const { requestId, gatewayId, rowStart, rowCount, totalRows, queuedMs } = run.part;
+      const own = totalRows === 0 ? outputs : outputs.map((output) => ({ ...cutRows(output, row, rowCount), name: output.name }));
+      row += rowCount;
+      const timings = { queuedMs, ...facts, workerId: id };
+      const answer: Answer = { type: 'outputs', requestId, rowStart, rowCount, totalRows, timings, outputs: answers.wire(own) };
+      return { gatewayId, answer };
+    });
+    answers.send(answered);
+    for (const run of group) {
+      batch.answered++;
+      settle(run, 'OK');
+    }
+  }
+
+  function fail(batch: BatchRun, run: PartRun, error: ServeError, resend: boolean): void {
+    if (run.state === 'settled') return;
+    batch.answered++;
+    settle(run, error.code);
+    if (run.cancelled) return;
+    const { gatewayId, requestId } = run.part;
+    answers.send([{ gatewayId, answer: { type: 'error', requestId, code: error.code, message: error.message, resend } }]);
+  }
+
+  function settle(run: PartRun, code: StatusCode | 'OK'): void {
+    run.state = 'settled';
+    run.span?.setAttribute('headrace.code', code);
+    run.span?.end();
+  }
+
+  function finish(batch: BatchRun, outcome: ReadyFrame['outcome']): void {
+    for (const run of batch.parts) for (const region of run.regions) regions.give(region);
+    active.delete(batch);
+    const account = accountOf(batch.frame);
+    const left = (outstanding.get(account) ?? 1) - 1;
+    if (left > 0) outstanding.set(account, left);
+    else outstanding.delete(account);
+    batch.pinned[Symbol.dispose]();
+    returnToken(batch.frame, outcome);
+    if (active.size > 0) return;
+    for (const resolve of onDrained) resolve();
+    onDrained = [];
+  }
+
+  function refuse(frame: BatchFrame, reason: 'not-held' | 'draining' | 'full'): void {
+    events.batchRefused({ id: frame.servable, reason });
+    returnToken(frame, 'refused');
+  }
+
+  function returnToken({ batcherId, batchId }: BatchFrame, outcome: ReadyFrame['outcome']): void {
+    if (!transport.connected) return; // The batcher sees this worker's lease end.
+    transport.publish(subjects.ready(batcherId), encodeReady({ workerId: id, batchId, outcome }));
+  }
+
+  return {
+    get active() {
+      return active.size;
+    },
+    take,
+    cancel({ gatewayId, requestIds }) {
+      const gone = new Set(requestIds);
+      for (const batch of active) {
+        for (const run of batch.parts) {
+          if (run.part.gatewayId !== gatewayId || !gone.has(run.part.requestId)) continue;
+          run.cancelled = true;
+          run.fetching?.abort(new ServeError('CANCELLED', 'the caller has gone'));
+        }
+      }
+    },
+    drain() {
+      draining = true;
+      return active.size === 0 ? Promise.resolve() : new Promise((resolve) => onDrained.push(resolve));
+    },
+    refuseWaiting(servable) {
+      for (const work of dispatcher.withdraw(servable.model)) work.refuse();
+    },
+  };
+}
+
+function accountOf({ batcherId, servable }: BatchFrame): string {
+  return `${batcherId} ${servableKey(servable)}`;
+}
+
+function expired(): ServeError {
+  return new ServeError('DEADLINE_EXCEEDED', 'the request reached its deadline before it was executed');
+}

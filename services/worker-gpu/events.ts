@@ -1,0 +1,134 @@
+import { Counter, Gauge, Histogram, type MetricConfiguration, type Registry } from 'prom-client';
+import type { ServeError } from '#mesh/errors.ts';
+import type { MemberId, ServableId } from '#mesh/ids.ts';
+import type { Telemetry } from '#mesh/telemetry.ts';
+
+/** What a worker reports. Each writes its metric and its log line. */
+export interface WorkerEvents {
+  started(fact: { readonly memoryLimitBytes: number; readonly sharedExecutors: number }): void;
+  draining(fact: { readonly batches: number }): void;
+  stopped(): void;
+  assigned(fact: {
+    readonly fencingToken: number;
+    readonly revision: number;
+    readonly servables: number;
+    readonly accepted: boolean;
+  }): void;
+  loadedServables(count: number): void;
+  loadedOn(fact: {
+    readonly id: ServableId;
+    readonly executor: string;
+    readonly provider: string;
+    readonly remarks: readonly string[];
+  }): void;
+  loaded(fact: { readonly id: ServableId; readonly generation: number; readonly tookMs: number; readonly estimatedBytes: number }): void;
+  loadFailed(fact: { readonly id: ServableId; readonly attempt: number; readonly final: boolean; readonly error: ServeError }): void;
+  unloaded(fact: { readonly id: ServableId; readonly generation: number; readonly tookMs: number }): void;
+  servableLost(fact: { readonly id: ServableId; readonly error: ServeError }): void;
+  executorDied(fact: { readonly kind: string; readonly reason: string; readonly id: ServableId | undefined }): void;
+  warmedUp(fact: { readonly path: string; readonly status: string; readonly records: number; readonly tookMs: number }): void;
+  batchRun(fact: { readonly id: ServableId; readonly rows: number; readonly executedRows: number; readonly tookMs: number }): void;
+  batchFailed(fact: { readonly id: ServableId; readonly parts: number; readonly retriedApart: boolean; readonly error: ServeError }): void;
+  batchRefused(fact: { readonly id: ServableId; readonly reason: 'not-held' | 'draining' | 'full' | 'lost' }): void;
+  partDropped(fact: { readonly id: ServableId; readonly reason: 'deadline' | 'cancelled' | 'payload' }): void;
+  heldOutputs(bytes: number): void;
+  answerUnsent(fact: { readonly gatewayId: MemberId; readonly error: Error }): void;
+  messageUnreadable(fact: { readonly subject: string; readonly error: ServeError }): void;
+}
+
+/** Rows of a batch or of its padding, in powers of two as TF Serving counts them. */
+const ROW_BUCKETS = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192];
+const SECOND_BUCKETS = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
+/** TF Serving's buckets of microseconds: Exponential(10, 1.8, 33). */
+const MICROS_BUCKETS = Array.from({ length: 33 }, (_, power) => 10 * 1.8 ** power);
+
+/** Makes the events of one worker. Workers of one process share their metrics. */
+export function createEvents(telemetry: Telemetry, workerId: MemberId): WorkerEvents {
+  const log = telemetry.log.child({ workerId });
+  const metrics = createMetrics(telemetry.metrics);
+  const labels = (id: ServableId) => ({ model: id.name, version: String(id.version) });
+  return {
+    started: (fact) => log.info(fact, 'worker started'),
+    draining: (fact) => log.info(fact, 'worker draining'),
+    stopped: () => log.info('worker stopped'),
+    assigned: (fact) =>
+      log[fact.accepted ? 'debug' : 'warn'](fact, fact.accepted ? 'assignment taken' : 'assignment of an earlier leadership ignored'),
+    loadedServables: (count) => metrics.loadedServables.set({ worker: workerId }, count),
+    loadedOn: ({ id, remarks, ...fact }) => {
+      log[remarks.length > 0 ? 'warn' : 'debug']({ ...labels(id), ...fact, remarks }, 'servable loaded on an executor');
+    },
+    loaded({ id, ...fact }) {
+      metrics.loads.inc({ ...labels(id), code: 'OK' });
+      log.info({ ...labels(id), ...fact }, 'Successfully loaded servable version');
+    },
+    loadFailed({ id, error, ...fact }) {
+      metrics.loads.inc({ ...labels(id), code: error.code });
+      log.error({ ...labels(id), ...fact, code: error.code, error: error.message }, 'servable failed to load');
+    },
+    unloaded: ({ id, ...fact }) => log.info({ ...labels(id), ...fact }, 'servable unloaded'),
+    servableLost: ({ id, error }) => log.error({ ...labels(id), error: error.message }, 'servable lost: no executor can load it again'),
+    executorDied({ kind, reason, id }) {
+      metrics.executorDeaths.inc({ kind });
+      log.error({ kind, reason, ...(id ? labels(id) : {}) }, 'executor died');
+    },
+    warmedUp({ path, status, records, tookMs }) {
+      metrics.warmupRecords.inc(records);
+      metrics.warmupLatency.observe({ model_path: path, status }, tookMs * 1000);
+      log.info({ path, status, records, tookMs }, 'servable warmed up');
+    },
+    batchRun({ id, rows, executedRows, tookMs }) {
+      const own = labels(id);
+      metrics.batchSeconds.observe(own, tookMs / 1000);
+      metrics.batchRows.observe(own, rows);
+      if (executedRows > rows) metrics.paddedRows.observe(own, executedRows - rows);
+    },
+    batchFailed({ id, error, ...fact }) {
+      metrics.batchFailures.inc({ ...labels(id), code: error.code });
+      log.debug({ ...labels(id), ...fact, code: error.code, error: error.message }, 'batch failed');
+    },
+    batchRefused({ id, reason }) {
+      metrics.refusals.inc({ reason });
+      log.debug({ ...labels(id), reason }, 'batch refused');
+    },
+    partDropped: ({ id, reason }) => metrics.dropped.inc({ ...labels(id), reason }),
+    heldOutputs: (bytes) => metrics.heldBytes.set({ worker: workerId }, bytes),
+    answerUnsent: ({ gatewayId, error }) => log.warn({ gatewayId, error: error.message }, 'answer could not be sent'),
+    messageUnreadable: ({ subject, error }) => log.error({ subject, error: error.message }, 'message could not be read'),
+  };
+}
+
+function createMetrics(registry: Registry) {
+  const once = <Metric>(name: string, make: () => Metric): Metric => (registry.getSingleMetric(name) as Metric | undefined) ?? make();
+  const at = <Label extends string>(name: string, help: string, labelNames: readonly Label[]): MetricConfiguration<Label> => ({
+    name,
+    help,
+    labelNames: [...labelNames],
+    registers: [registry],
+  });
+  const counter = <Label extends string>(name: string, help: string, labelNames: readonly Label[]) =>
+    once(name, () => new Counter(at(name, help, labelNames)));
+  const gauge = <Label extends string>(name: string, help: string, labelNames: readonly Label[]) =>
+    once(name, () => new Gauge(at(name, help, labelNames)));
+  const histogram = <Label extends string>(name: string, help: string, labelNames: readonly Label[], buckets: number[]) =>
+    once(name, () => new Histogram({ ...at(name, help, labelNames), buckets }));
+  const servable = ['model', 'version'] as const;
+  return {
+    batchSeconds: histogram('headrace_worker_batch_seconds', 'Time an executor spent on a batch, in seconds', servable, SECOND_BUCKETS),
+    batchRows: histogram('headrace_worker_batch_rows', 'Rows of requests in an executed batch', servable, ROW_BUCKETS),
+    paddedRows: histogram('headrace_worker_batch_padding_rows', 'Rows added to a batch to reach an allowed size', servable, ROW_BUCKETS),
+    batchFailures: counter('headrace_worker_batch_failures_total', 'Batches that failed', [...servable, 'code']),
+    refusals: counter('headrace_worker_refused_batches_total', 'Batches returned unexecuted', ['reason']),
+    dropped: counter('headrace_worker_dropped_parts_total', 'Requests in batches that were not executed', [...servable, 'reason']),
+    loads: counter('headrace_worker_loads_total', 'Attempts to load a servable', [...servable, 'code']),
+    loadedServables: gauge('headrace_worker_loaded_servables', 'Servables in memory', ['worker']),
+    executorDeaths: counter('headrace_worker_executor_deaths_total', 'Executor threads that died or hung', ['kind']),
+    heldBytes: gauge('headrace_worker_held_output_bytes', 'Bytes of outputs that wait for their gateways', ['worker']),
+    warmupLatency: histogram(
+      ':tensorflow:serving:model_warmup_latency',
+      'Time of a warmup, in microseconds',
+      ['model_path', 'status'],
+      MICROS_BUCKETS,
+    ),
+    warmupRecords: counter(':tensorflow:serving:model_warmup_records_read', 'Warmup records replayed', []),
+  };
+}

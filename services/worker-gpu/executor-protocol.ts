@@ -1,0 +1,69 @@
+/** What an executor and its thread say to each other. Tensors lie in shared memory; only where they lie travels. */
+import type { StatusCode } from '#mesh/errors.ts';
+import type { DType } from '#mesh/tensor.ts';
+import type { LoadRequest, ModelDescription } from './runtime.ts';
+
+/** Every tensor starts at a multiple of this, so that any typed array can be laid over it. */
+export const TENSOR_ALIGNMENT = 8;
+
+/** Batches an executor holds at once: one runs while the next is assembled. */
+export const SLOTS_PER_EXECUTOR = 2;
+
+/** A servable on the executors of one worker: a number, so that two generations of one version can stand side by side. */
+export type ModelKey = number & { readonly brand: 'ModelKey' };
+
+/** Where a tensor lies: in its slot's region, or in a buffer of its own. */
+export interface TensorPlace {
+  readonly name: string;
+  readonly dtype: DType;
+  readonly shape: readonly number[];
+  readonly offset: number;
+  readonly byteLength: number;
+  /** Its own buffer; absent: the slot's region. */
+  readonly buffer?: SharedArrayBuffer;
+}
+
+/** To the thread. It answers each message with one, in order. */
+export type ToThread =
+  | { readonly type: 'load'; readonly model: ModelKey; readonly runtime: string; readonly request: LoadRequest }
+  | { readonly type: 'unload'; readonly model: ModelKey }
+  | {
+      readonly type: 'run';
+      readonly model: ModelKey;
+      readonly slot: number;
+      readonly signature: string;
+      readonly outputs: readonly string[];
+      readonly inputs: readonly TensorPlace[];
+      /** The slot's input region, when it is new. */
+      readonly region?: SharedArrayBuffer;
+    };
+
+/** From the thread. */
+export type FromThread =
+  | { readonly type: 'loaded'; readonly description: ModelDescription }
+  | { readonly type: 'unloaded' }
+  | {
+      readonly type: 'ran';
+      readonly executedMs: number;
+      readonly outputs: readonly TensorPlace[];
+      /** The slot's output region, when it is new. */
+      readonly region?: SharedArrayBuffer;
+    }
+  | { readonly type: 'failed'; readonly executedMs: number; readonly code: StatusCode; readonly message: string };
+
+/** What a thread is started with. */
+export interface ThreadData {
+  /** One Int32, raised and notified after each message to the thread. */
+  readonly wake: SharedArrayBuffer;
+}
+
+/** Rounds up to the alignment of tensors. */
+export function alignedBytes(byteLength: number): number {
+  return Math.ceil(byteLength / TENSOR_ALIGNMENT) * TENSOR_ALIGNMENT;
+}
+
+/** A region that holds `byteLength`: `region` itself when it is large enough, else a new one, a power of two of at least 4 KiB. */
+export function grownRegion(region: SharedArrayBuffer | undefined, byteLength: number): SharedArrayBuffer {
+  if (region !== undefined && region.byteLength >= byteLength) return region;
+  return new SharedArrayBuffer(2 ** Math.ceil(Math.log2(Math.max(4096, byteLength))));
+}

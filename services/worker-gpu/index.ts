@@ -1,0 +1,200 @@
+import { startBlobStore } from '#mesh/blobs.ts';
+import { fromUtf8, utf8 } from '#mesh/bytes.ts';
+import type { Clock } from '#mesh/clock.ts';
+import type { Assignment, SignaturesAnswer, SignaturesQuestion, WorkerDetail } from '#mesh/control.ts';
+import { ServeError, toServeError } from '#mesh/errors.ts';
+import { createSequence, type MemberId, newMemberId, type ServableId } from '#mesh/ids.ts';
+import { decodeBatch, decodeCancel } from '#mesh/messages.ts';
+import { type Presence, startPresence } from '#mesh/presence.ts';
+import type { Subjects } from '#mesh/subjects.ts';
+import type { Telemetry } from '#mesh/telemetry.ts';
+import type { Message, Transport } from '#mesh/transport.ts';
+import { createAnswerSender } from './answer-sender.ts';
+import { createBatchRunner } from './batch-runner.ts';
+import { readBatchingFile } from './batching-file.ts';
+import { opThreads, parseExecutionProviders, type WorkerSettings } from './config.ts';
+import { createDispatcher } from './dispatcher.ts';
+import { createEvents } from './events.ts';
+import { createExecutor, type Executor } from './executor.ts';
+import { createExecutorPool, processorCount } from './executor-pool.ts';
+import type { ModelKey } from './executor-protocol.ts';
+import { startHeldOutputs } from './held-outputs.ts';
+import { createLoader } from './loader.ts';
+import { createManager, type Manager } from './manager.ts';
+import { defaultMemoryLimitBytes } from './memory.ts';
+import { BUILT_IN_PLATFORMS, type Platform } from './platforms.ts';
+import { createRegionPool } from './region-pool.ts';
+import { createWarmUp } from './warmup.ts';
+
+/** Idle buffers for fetched payloads are kept up to this many bytes. */
+const KEPT_REGION_BYTES = 256 * 1024 * 1024;
+
+/** What a worker is started with. */
+export interface WorkerDeps {
+  readonly transport: Transport;
+  readonly subjects: Subjects;
+  readonly clock: Clock;
+  readonly telemetry: Telemetry;
+  readonly settings: WorkerSettings;
+  /** Default: a new one. */
+  readonly id?: MemberId;
+  /** Kinds of servables besides the built-in ones; they are asked first. */
+  readonly platforms?: readonly Platform[];
+}
+
+/** A running worker. Disposing it drains: it takes nothing new, finishes what it holds, unloads and leaves. */
+export interface Worker extends AsyncDisposable {
+  readonly id: MemberId;
+  /** What it announces. */
+  detail(): WorkerDetail;
+}
+
+/**
+ * Starts a worker: it announces itself, takes assignments, loads what they name, and runs batches. Rejects with SettingError for settings that
+ * contradict each other.
+ */
+export async function startWorker(deps: WorkerDeps): Promise<Worker> {
+  const { transport, subjects, clock, telemetry, settings } = deps;
+  const id = deps.id ?? newMemberId('worker');
+  const threads = opThreads(settings);
+  const executionProviders = parseExecutionProviders(settings.executionProviders);
+  const memoryLimitBytes = settings.memoryLimitBytes || (await defaultMemoryLimitBytes());
+  const processors = processorCount();
+  const events = createEvents(telemetry, id);
+  const dispatcher = createDispatcher();
+  const namesByModel = new Map<ModelKey, ServableId>();
+  let draining = false;
+  let presence: Presence | undefined;
+
+  const detail = (): WorkerDetail => ({
+    fencingToken: manager.fencingToken,
+    assignmentRevision: manager.assignmentRevision,
+    memoryLimitBytes,
+    servables: manager.held(),
+    draining,
+  });
+
+  function makeExecutor(kind: Executor['kind']): Executor {
+    const executor: Executor = createExecutor({
+      kind,
+      clock,
+      hangMs: settings.executorHangMs,
+      onCapacity: dispatcher.pump,
+      onDeath: (reason, model) => events.executorDied({ kind, reason, id: model === undefined ? undefined : namesByModel.get(model) }),
+      onModelLost: (model, error) => loader.modelLost(executor, model, error),
+    });
+    return executor;
+  }
+
+  await using starting = new AsyncDisposableStack();
+  const blobs = starting.use(startBlobStore({ transport, subjects, id }));
+  const outputs = starting.use(startHeldOutputs({ blobs, transport, subjects, clock, id, limitBytes: settings.heldOutputBytes }));
+  const pool = starting.use(createExecutorPool(settings.executors || processors, makeExecutor));
+  const loader = createLoader({
+    pool,
+    platforms: [...(deps.platforms ?? []), ...BUILT_IN_PLATFORMS],
+    defaultInstances: settings.instances,
+    processors,
+    defaultIntraOpThreads: threads.intraOpThreads,
+    interOpThreads: threads.interOpThreads,
+    defaultExecutionProviders: executionProviders,
+    sharedExecutorMaxBytes: settings.sharedExecutorMaxBytes,
+    nextModelKey: createSequence<ModelKey>(),
+    warmUp: createWarmUp({ clock, events }),
+    readBatchingFile,
+    onLoadedOn(assigned, model, { kind, description }) {
+      namesByModel.set(model, assigned.id);
+      const { executionProvider: provider, remarks } = description;
+      events.loadedOn({ id: assigned.id, executor: kind, provider, remarks });
+    },
+    onDropped: (model) => namesByModel.delete(model),
+  });
+  const manager: Manager = createManager({
+    loader,
+    clock,
+    events,
+    memoryLimitBytes,
+    concurrentLoads: settings.concurrentLoads,
+    unloadGraceMs: settings.unloadGraceMs,
+    onChange() {
+      presence?.announce(detail());
+      dispatcher.pump();
+    },
+    onUnusable: (servable) => runner.refuseWaiting(servable),
+  });
+  const answers = createAnswerSender({
+    transport,
+    subjects,
+    inlineTensorBytes: settings.inlineTensorBytes,
+    hold(bytes) {
+      const claim = outputs.hold(bytes);
+      events.heldOutputs(outputs.heldBytes);
+      return claim;
+    },
+    onUnsent: (gatewayId, error) => events.answerUnsent({ gatewayId, error }),
+  });
+  const runner = createBatchRunner({
+    id,
+    transport,
+    subjects,
+    clock,
+    tracing: telemetry.tracing,
+    events,
+    blobs,
+    regions: createRegionPool(KEPT_REGION_BYTES),
+    dispatcher,
+    answers,
+    find: (servable) => manager.find(servable),
+  });
+
+  const listen = (subject: string, handle: (message: Message) => void) =>
+    starting.use(
+      transport.subscribe(subject, (message) => {
+        try {
+          handle(message);
+        } catch (caught) {
+          events.messageUnreadable({ subject, error: toServeError(caught) });
+        }
+      }),
+    );
+  listen(subjects.batch(id), ({ data }) => runner.take(decodeBatch(data)));
+  listen(subjects.drop(id), ({ data }) => runner.cancel(decodeCancel(data)));
+  listen(subjects.assign(id), ({ data, replyTo }) => {
+    const assignment = JSON.parse(fromUtf8(data)) as Assignment;
+    const accepted = !draining && manager.assign(assignment);
+    const { fencingToken, revision, servables } = assignment;
+    events.assigned({ fencingToken, revision, servables: servables.length, accepted });
+    if (replyTo) transport.publish(replyTo, utf8(JSON.stringify(detail())));
+  });
+  listen(subjects.signatures(id), ({ data, replyTo }) => {
+    const question = JSON.parse(fromUtf8(data)) as SignaturesQuestion;
+    const answer: SignaturesAnswer = { signatures: manager.find(question.id)?.description.signatures ?? null };
+    if (replyTo) transport.publish(replyTo, utf8(JSON.stringify(answer)));
+  });
+  presence = starting.use(await startPresence({ transport, subjects, clock, kind: 'worker', id, detail: detail() }));
+  events.started({ memoryLimitBytes, sharedExecutors: pool.sharedCount });
+  const running = starting.move();
+
+  return {
+    id,
+    detail,
+    async [Symbol.asyncDispose]() {
+      if (draining) return;
+      draining = true;
+      presence?.announce(detail());
+      events.draining({ batches: runner.active });
+      await within(clock, settings.workerDrainMs, runner.drain());
+      await within(clock, settings.workerDrainMs, manager.close());
+      await running[Symbol.asyncDispose]();
+      events.stopped();
+    },
+  };
+}
+
+/** Waits for something, but not longer than a bound. */
+async function within(clock: Clock, boundMs: number, done: Promise<void>): Promise<void> {
+  const bound = new AbortController();
+  const timeout = clock.sleep(boundMs, bound.signal).catch(() => {});
+  await Promise.race([done, timeout]);
+  bound.abort(new ServeError('CANCELLED', 'done in time'));
+}

@@ -1,0 +1,40 @@
+import { readdir, readFile, stat } from 'node:fs/promises';
+import { totalmem } from 'node:os';
+import { join } from 'node:path';
+
+/** TF Serving's factor from bytes on disk to bytes in memory. */
+const MEMORY_PER_DISK_BYTE = 1.2;
+/** The share of the machine's memory that servables may take unless a setting says otherwise. */
+const DEFAULT_SHARE = 0.8;
+
+/** The bytes that one loaded copy of a version folder is expected to need: all files in it, external weights included, times 1.2. */
+export async function estimateFolderBytes(folder: string): Promise<number> {
+  return Math.ceil((await folderBytes(folder)) * MEMORY_PER_DISK_BYTE);
+}
+
+async function folderBytes(folder: string): Promise<number> {
+  let bytes = 0;
+  for (const entry of await readdir(folder, { withFileTypes: true })) {
+    const path = join(folder, entry.name);
+    if (entry.isDirectory()) bytes += await folderBytes(path);
+    // Follows links: storage in Kubernetes is made of them.
+    else bytes += (await stat(path)).size;
+  }
+  return bytes;
+}
+
+/** The bytes a worker gives to servables: 80 % of the machine's memory, or of its control group's where that is less. */
+export async function defaultMemoryLimitBytes(): Promise<number> {
+  const limits = await Promise.all(['/sys/fs/cgroup/memory.max', '/sys/fs/cgroup/memory/memory.limit_in_bytes'].map(readLimit));
+  return Math.floor(Math.min(totalmem(), ...limits) * DEFAULT_SHARE);
+}
+
+async function readLimit(path: string): Promise<number> {
+  try {
+    const limit = Number((await readFile(path, 'utf8')).trim());
+    return Number.isFinite(limit) && limit > 0 ? limit : Number.POSITIVE_INFINITY;
+  } catch {
+    // No such control group: no limit of its own.
+    return Number.POSITIVE_INFINITY;
+  }
+}

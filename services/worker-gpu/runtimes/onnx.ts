@@ -1,0 +1,180 @@
+/**
+ * The ONNX runtime: a version folder with `model.onnx` (or an `.ort` file) and optionally `signatures.json`, run by onnxruntime.
+ *
+ * A known hazard is left to the mesh: onnxruntime divides int32 and int64 with the processor's own instruction, so a request that makes a graph
+ * divide an integer by zero, or INT_MIN by -1, ends the process. The batcher then retries the batch's requests apart from each other and
+ * answers INTERNAL to the one that does it again.
+ */
+import { existsSync } from 'node:fs';
+import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { env, InferenceSession, type Tensor as OrtTensor } from 'onnxruntime-node';
+import { ServeError } from '#mesh/errors.ts';
+import type { NamedTensors, Tensor } from '#mesh/tensor.ts';
+import type { LoadedModel, LoadRequest, Runtime } from '../runtime.ts';
+import { HOST_OPS } from './host-ops.ts';
+import { toLoadError, toRunError } from './onnx-errors.ts';
+import { inspectModelFile } from './onnx-file.ts';
+import { type Graph, graphOf } from './onnx-graph.ts';
+import { type BoundSignature, bindSignature, deriveSignature, needsGraph } from './onnx-signatures.ts';
+import { fromOrtTensor, toOrtTensor } from './onnx-tensors.ts';
+import { parseExamples } from './parse-example.ts';
+import { parseSignaturesFile } from './signatures-file.ts';
+
+/** The module's entry: see `runtime.ts`. */
+export function createRuntime(): Runtime {
+  // What onnxruntime would print (a provider that is not there) is said in `remarks`.
+  env.logLevel = 'fatal';
+  return { load };
+}
+
+interface OpenGraph {
+  readonly session: InferenceSession;
+  readonly graph: Graph;
+  readonly executionProvider: string;
+}
+
+async function load(request: LoadRequest): Promise<LoadedModel> {
+  const remarks: string[] = [];
+  const graphs = new Map<string, OpenGraph>();
+  const open = async (file: string): Promise<OpenGraph> => {
+    const known = graphs.get(file);
+    if (known) return known;
+    const opened = await openGraph(join(request.path, file), request, remarks);
+    graphs.set(file, opened);
+    return opened;
+  };
+  try {
+    const { bound, stateful } = await bindFolder(request.path, open);
+    return {
+      description: {
+        signatures: Object.fromEntries(Object.entries(bound).map(([key, { signature }]) => [key, signature])),
+        stateful,
+        executionProvider: [...graphs.values()][0]?.executionProvider ?? 'cpu',
+        remarks,
+      },
+      async run(signature, outputs, inputs) {
+        const plan = Object.hasOwn(bound, signature) ? bound[signature] : undefined;
+        if (plan === undefined) throw new ServeError('FAILED_PRECONDITION', `Serving signature key "${signature}" not found.`);
+        return runSignature(plan, graphs.get(plan.model)?.session, outputs, inputs);
+      },
+      async close() {
+        for (const { session } of graphs.values()) await session.release();
+        graphs.clear();
+      },
+    };
+  } catch (caught) {
+    for (const { session } of graphs.values()) await session.release();
+    throw caught;
+  }
+}
+
+async function bindFolder(folder: string, open: (file: string) => Promise<OpenGraph>) {
+  const model = await findModel(folder);
+  const path = join(folder, 'signatures.json');
+  if (!existsSync(path)) {
+    if (model === undefined) throw new ServeError('NOT_FOUND', `${folder} holds no model.onnx and no other .onnx or .ort file`);
+    return { bound: deriveSignature((await open(model)).graph, model, join(folder, model)), stateful: false };
+  }
+  const file = parseSignaturesFile(await readFile(path, 'utf8'), path, model ?? 'model.onnx');
+  const bound: Record<string, BoundSignature> = {};
+  for (const [key, entry] of Object.entries(file.signatures)) {
+    const graph = needsGraph(entry) ? (await open(entry.model)).graph : null;
+    bound[key] = bindSignature(key, entry, graph, path);
+  }
+  return { bound, stateful: file.stateful };
+}
+
+/** `model.onnx`, else the one `.ort` or `.onnx` file there is. */
+async function findModel(folder: string): Promise<string | undefined> {
+  const names = (await readdir(folder)).sort();
+  if (names.includes('model.onnx')) return 'model.onnx';
+  const candidates = names.filter((name) => name.endsWith('.ort') || name.endsWith('.onnx'));
+  return candidates.length === 1 ? candidates[0] : undefined;
+}
+
+async function openGraph(path: string, request: LoadRequest, remarks: string[]): Promise<OpenGraph> {
+  if (!existsSync(path)) throw new ServeError('NOT_FOUND', `${path} does not exist`);
+  const unranked = inspectModelFile(path);
+  const preferred = request.executionProviders.filter((provider) => provider !== 'cpu');
+  const beforeCpu = request.executionProviders.indexOf('cpu');
+  const providers = beforeCpu < 0 ? preferred : request.executionProviders.slice(0, beforeCpu);
+  for (const provider of providers) {
+    try {
+      // Alone in the list: onnxruntime adds the CPU for operators the provider lacks, and onnxruntime-common would drop an unknown name silently.
+      const session = await InferenceSession.create(path, sessionOptions(request, [provider]));
+      return { session, graph: graphOf(session, unranked), executionProvider: provider };
+    } catch (caught) {
+      remarks.push(`execution provider ${provider} cannot be used: ${toLoadError(path, caught).message}`);
+    }
+  }
+  try {
+    const session = await InferenceSession.create(path, sessionOptions(request, ['cpu']));
+    return { session, graph: graphOf(session, unranked), executionProvider: 'cpu' };
+  } catch (caught) {
+    throw toLoadError(path, caught);
+  }
+}
+
+function sessionOptions(request: LoadRequest, executionProviders: readonly string[]): InferenceSession.SessionOptions {
+  return {
+    executionProviders,
+    intraOpNumThreads: request.intraOpThreads,
+    interOpNumThreads: request.interOpThreads,
+    executionMode: request.interOpThreads > 1 ? 'parallel' : 'sequential',
+    graphOptimizationLevel: 'all',
+    logSeverityLevel: 4,
+    // A spinning thread would take the core from its neighbours: other executors, and the service itself.
+    extra: { session: { intra_op: { allow_spinning: '0' }, inter_op: { allow_spinning: '0' } } },
+  };
+}
+
+async function runSignature(
+  plan: BoundSignature,
+  session: InferenceSession | undefined,
+  outputs: readonly string[],
+  inputs: NamedTensors,
+): Promise<readonly Tensor[]> {
+  const fetches: string[] = [];
+  for (const alias of outputs) {
+    const output = plan.outputs.get(alias);
+    if (output === undefined) throw new ServeError('INVALID_ARGUMENT', `output tensor alias not found in signature: ${alias}`);
+    if (output.type === 'fetch') fetches.push(output.onnx);
+  }
+  const fetched = fetches.length === 0 || session === undefined ? {} : await runSession(session, fetches, feedsOf(plan, inputs));
+  return outputs.map((alias) => {
+    const output = plan.outputs.get(alias);
+    if (output?.type === 'host') return HOST_OPS[output.op](inputOf(inputs, output.input));
+    const value = output && fetched[output.onnx];
+    if (!value) throw new ServeError('INTERNAL', `onnxruntime did not compute the output ${alias}`);
+    return fromOrtTensor(alias, value as OrtTensor);
+  });
+}
+
+function feedsOf(plan: BoundSignature, inputs: NamedTensors): Record<string, OrtTensor> {
+  const feeds: Record<string, OrtTensor> = {};
+  for (const [alias, input] of plan.inputs) {
+    const tensor = inputOf(inputs, alias);
+    const wanted = plan.signature.inputs[alias]?.dtype;
+    if (tensor.dtype !== wanted) throw new ServeError('INVALID_ARGUMENT', `input ${alias} is ${wanted}, but ${tensor.dtype} is provided`);
+    if (input.type === 'feed') feeds[input.onnx] = toOrtTensor(alias, tensor);
+    if (input.type === 'examples') {
+      for (const [onnx, column] of parseExamples(tensor, input.features)) feeds[onnx] = toOrtTensor(onnx, column);
+    }
+  }
+  return feeds;
+}
+
+function inputOf(inputs: NamedTensors, alias: string): Tensor {
+  const tensor = inputs.get(alias);
+  if (tensor === undefined) throw new ServeError('INVALID_ARGUMENT', `input ${alias} is missing`);
+  return tensor;
+}
+
+async function runSession(session: InferenceSession, fetches: readonly string[], feeds: Record<string, OrtTensor>) {
+  try {
+    return await session.run(feeds, [...new Set(fetches)]);
+  } catch (caught) {
+    throw toRunError(caught);
+  }
+}

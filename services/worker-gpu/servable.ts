@@ -1,0 +1,73 @@
+import type { AssignedServable, BatchingLimits } from '#mesh/control.ts';
+import type { ServableId } from '#mesh/ids.ts';
+import type { Executor } from './executor.ts';
+import { type ModelKey, SLOTS_PER_EXECUTOR } from './executor-protocol.ts';
+import type { ModelDescription } from './runtime.ts';
+
+/** A loaded servable: where it runs and who uses it. */
+export interface Servable {
+  readonly id: ServableId;
+  readonly generation: number;
+  readonly model: ModelKey;
+  readonly description: ModelDescription;
+  readonly estimatedBytes: number;
+  /** The batching in force; null: one request at a time. May be changed while it serves. */
+  batching: BatchingLimits | null;
+  /** Where it can run. Shrinks when an executor cannot load it again after a death. */
+  readonly executors: readonly Executor[];
+  /** Batches it takes at once from each batcher: one running and one ready on each executor, bounded by `numBatchThreads`. */
+  readonly tokens: number;
+  /** Pins it until the returned handle is disposed. */
+  pin(): Disposable;
+  /** Resolves when nothing pins it. */
+  idle(): Promise<void>;
+  /** Gives its memory back. Nobody may run it any more. */
+  close(): Promise<void>;
+}
+
+/** What a servable is made of. */
+export interface ServableParts {
+  readonly assigned: AssignedServable;
+  readonly model: ModelKey;
+  readonly description: ModelDescription;
+  readonly estimatedBytes: number;
+  readonly batching: BatchingLimits | null;
+  readonly executors: readonly Executor[];
+  readonly close: () => Promise<void>;
+}
+
+/** Makes a servable of what a load brought. */
+export function createServable(parts: ServableParts): Servable {
+  let pins = 0;
+  let whenIdle: (() => void)[] = [];
+  const servable: Servable = {
+    id: parts.assigned.id,
+    generation: parts.assigned.generation,
+    model: parts.model,
+    description: parts.description,
+    estimatedBytes: parts.estimatedBytes,
+    batching: parts.batching,
+    executors: parts.executors,
+    get tokens() {
+      const slots = parts.executors.length * SLOTS_PER_EXECUTOR;
+      const most = servable.batching?.numBatchThreads ?? 0;
+      return most > 0 ? Math.min(slots, most) : slots;
+    },
+    pin() {
+      pins++;
+      let pinned = true;
+      return {
+        [Symbol.dispose]() {
+          if (!pinned) return;
+          pinned = false;
+          if (--pins > 0) return;
+          for (const resolve of whenIdle) resolve();
+          whenIdle = [];
+        },
+      };
+    },
+    idle: () => (pins === 0 ? Promise.resolve() : new Promise((resolve) => whenIdle.push(resolve))),
+    close: parts.close,
+  };
+  return servable;
+}

@@ -1,0 +1,331 @@
+import { describe, expect, test } from '@jest/globals';
+import type { Transport } from '#mesh/transport.ts';
+import { batching, held, request, type ScriptedWorker, startHarness } from './harness.ts';
+
+/** Longer than a lease and a heartbeat. */
+const LEASE_OVER_MS = 1600;
+
+async function finishAll(workers: readonly ScriptedWorker[]): Promise<void> {
+  for (let batch = next(workers); batch; batch = next(workers)) await batch.worker.ready(batch.frame);
+}
+
+function next(workers: readonly ScriptedWorker[]) {
+  for (const worker of workers) if (worker.batches[0]) return { worker, frame: worker.batches[0] };
+  return undefined;
+}
+
+describe('a worker that', () => {
+  test('refuses a batch has it put back in order for another, and is asked again only after it announced anew', async () => {
+    await using mesh = await startHarness();
+    const first = await mesh.addWorker();
+    const gateway = mesh.addGateway();
+    await gateway.submit(request(1), request(2));
+    await gateway.submit(request(3));
+    if (first.batches[0]) await first.ready(first.batches[0], 'refused');
+    expect(first.ids()).toEqual([[1, 2]]);
+    const second = await mesh.addWorker();
+    expect(second.ids()).toEqual([[1, 2, 3]]);
+    await first.announce({});
+    await gateway.submit(request(4));
+    expect(first.ids()).toEqual([[1, 2], [4]]);
+    expect(gateway.answers).toEqual([]);
+  });
+
+  test('cannot be reached has its batch sent to another at once, and nobody is suspected', async () => {
+    await using mesh = await startHarness();
+    const deaf = await mesh.addWorker([held()], 'worker-a');
+    deaf.deafen();
+    const other = await mesh.addWorker([held()], 'worker-b');
+    const gateway = mesh.addGateway();
+    await gateway.submit(request(1), request(2));
+    await gateway.submit(request(3));
+    await finishAll([other]);
+    expect(other.ids()).toEqual([[1, 2], [3]]);
+    expect(gateway.answers).toEqual([]);
+  });
+
+  test('can be reached again gets batches again', async () => {
+    await using mesh = await startHarness();
+    const worker = await mesh.addWorker();
+    worker.deafen();
+    const gateway = mesh.addGateway();
+    await gateway.submit(request(1));
+    expect(mesh.batcher.heldRequests).toBe(1);
+    const heard: number[] = [];
+    mesh.transport.subscribe(mesh.subjects.batch(worker.id), ({ data }) => void heard.push(data.byteLength));
+    await mesh.clock.advance(200);
+    expect(heard).toHaveLength(1);
+  });
+
+  test('dies has its requests retried one by one, apart from each other', async () => {
+    await using mesh = await startHarness();
+    const dying = await mesh.addWorker();
+    const gateway = mesh.addGateway();
+    await gateway.submit(request(1), request(2), request(3));
+    await dying.die();
+    const heir = await mesh.addWorker([held({ tokens: 4 })]);
+    await mesh.clock.advance(LEASE_OVER_MS);
+    expect(heir.ids()).toEqual([[1]]);
+    await gateway.submit(request(4), request(5));
+    expect(heir.ids()).toEqual([[1]]);
+    await finishAll([heir]);
+    expect(heir.ids()).toEqual([[1], [2], [3], [4, 5]]);
+    expect(gateway.answers).toEqual([]);
+    expect(mesh.batcher.heldRequests).toBe(0);
+  });
+
+  test('dies is noticed by the next batch that finds nobody, before its lease ends', async () => {
+    await using mesh = await startHarness();
+    const dying = await mesh.addWorker([held({ tokens: 2, batching: null })], 'worker-a');
+    const gateway = mesh.addGateway();
+    await gateway.submit(request(1));
+    await dying.die();
+    await gateway.submit(request(2));
+    const heir = await mesh.addWorker([held({ tokens: 2, batching: null })], 'worker-b');
+    await mesh.clock.advance(250);
+    await finishAll([heir]);
+    expect(heir.ids().flat().sort()).toEqual([1, 2]);
+    expect(mesh.clock.now()).toBeLessThan(1000);
+  });
+
+  test('dies leaves the healthy traffic of the others flowing while suspects are tried', async () => {
+    await using mesh = await startHarness();
+    const dying = await mesh.addWorker([held()], 'worker-a');
+    const gateway = mesh.addGateway();
+    await gateway.submit(request(1), request(2), request(3), request(4));
+    await dying.die();
+    const others = [await mesh.addWorker([held({ tokens: 2 })], 'worker-b'), await mesh.addWorker([held({ tokens: 2 })], 'worker-c')];
+    await mesh.clock.advance(LEASE_OVER_MS);
+    expect(others.map((worker) => worker.ids())).toEqual([[[1]], []]);
+    await gateway.submit(request(5), request(6));
+    expect(others.map((worker) => worker.ids())).toEqual([[[1]], [[5, 6]]]);
+    await finishAll(others);
+    expect(others[0]?.ids().slice(0, 4)).toEqual([[1], [2], [3], [4]]);
+  });
+
+  test('dies twice under one request has that one answered INTERNAL, and the others succeed', async () => {
+    await using mesh = await startHarness();
+    const gateway = mesh.addGateway();
+    const first = await mesh.addWorker();
+    await gateway.submit(request(1), request(2), request(3));
+    await first.die();
+    const second = await mesh.addWorker();
+    await mesh.clock.advance(LEASE_OVER_MS);
+    if (second.batches[0]) await second.ready(second.batches[0]);
+    expect(second.ids()).toEqual([[1], [2]]);
+    await second.die();
+    const third = await mesh.addWorker();
+    await mesh.clock.advance(LEASE_OVER_MS);
+    await finishAll([third]);
+    expect(third.ids()).toEqual([[3]]);
+    const message = 'The request ended two workers while m@1 executed it, the second time alone; it is not tried again';
+    expect(gateway.errors()).toEqual([{ id: 2, code: 'INTERNAL', message, resend: false }]);
+    expect(mesh.batcher.heldRequests).toBe(0);
+  });
+
+  test('dies with two batches under way is not blamed on a single request of either', async () => {
+    await using mesh = await startHarness();
+    const gateway = mesh.addGateway();
+    const single = [held({ tokens: 2, batching: null })];
+    const first = await mesh.addWorker(single);
+    await gateway.submit(request(1), request(2));
+    await first.die();
+    const second = await mesh.addWorker(single);
+    await mesh.clock.advance(LEASE_OVER_MS);
+    await finishAll([second]);
+    expect(second.ids()).toEqual([[1], [2]]);
+    expect(gateway.answers).toEqual([]);
+  });
+
+  test('dies with a part of a split request has all its parts retried alone', async () => {
+    await using mesh = await startHarness();
+    const gateway = mesh.addGateway();
+    const limits = batching({ maxBatchSize: 2, maxExecutionBatchSize: 2, enableLargeBatchSplitting: true });
+    const first = await mesh.addWorker([held({ batching: limits })]);
+    await gateway.submit(request(1), request(2, { rows: 4 }), request(3));
+    expect(first.ids()).toEqual([[1, 2]]);
+    await first.die();
+    await mesh.clock.advance(LEASE_OVER_MS);
+    const second = await mesh.addWorker([held({ batching: limits })]);
+    await finishAll([second]);
+    const cuts = second.received.map(({ parts }) => parts.map((part) => [part.requestId, part.rowStart, part.rowCount]));
+    expect(cuts).toEqual([[[1, 0, 1]], [[2, 0, 1]], [[2, 1, 2]], [[2, 3, 1]], [[3, 0, 1]]]);
+    expect(mesh.batcher.heldRequests).toBe(0);
+  });
+
+  test('says good-bye while draining has what is left sent to another, without suspicion', async () => {
+    await using mesh = await startHarness();
+    const gateway = mesh.addGateway();
+    const leaving = await mesh.addWorker();
+    await gateway.submit(request(1), request(2));
+    await leaving.announce({ draining: true });
+    await leaving.leave();
+    const heir = await mesh.addWorker();
+    expect(heir.ids()).toEqual([[1, 2]]);
+  });
+
+  test('died is not asked to return its token: late frames change nothing', async () => {
+    await using mesh = await startHarness();
+    const gateway = mesh.addGateway();
+    const slow = await mesh.addWorker([held()], 'worker-a');
+    await gateway.submit(request(1));
+    const [frame] = slow.batches;
+    if (!frame) throw new Error('no batch');
+    await slow.leave();
+    const heir = await mesh.addWorker([held()], 'worker-b');
+    await slow.ready(frame);
+    expect(heir.ids()).toEqual([[1]]);
+    expect(mesh.batcher.heldRequests).toBe(1);
+    await finishAll([heir]);
+    expect(mesh.batcher.heldRequests).toBe(0);
+  });
+});
+
+describe('a stateful servable', () => {
+  test('is never executed twice: a lost batch is answered UNAVAILABLE', async () => {
+    await using mesh = await startHarness();
+    const gateway = mesh.addGateway();
+    const dying = await mesh.addWorker([held({ stateful: true })]);
+    await gateway.submit(request(1), request(2));
+    await dying.die();
+    const heir = await mesh.addWorker([held({ stateful: true })]);
+    await mesh.clock.advance(LEASE_OVER_MS);
+    const message = 'worker-2 was lost while it executed the request; m@1 keeps state, so the request is not executed again';
+    expect(gateway.errors()).toEqual([1, 2].map((id) => ({ id, code: 'UNAVAILABLE', message, resend: false })));
+    expect(heir.ids()).toEqual([]);
+  });
+
+  test('is sent again when nobody took the batch', async () => {
+    await using mesh = await startHarness();
+    const gateway = mesh.addGateway();
+    const deaf = await mesh.addWorker([held({ stateful: true })]);
+    deaf.deafen();
+    await gateway.submit(request(1));
+    const heir = await mesh.addWorker([held({ stateful: true })]);
+    expect(heir.ids()).toEqual([[1]]);
+  });
+});
+
+describe('a servable that keeps crashing', () => {
+  test('is quarantined for a while, and only that one', async () => {
+    await using mesh = await startHarness({ settings: { quarantineCrashes: 3, quarantineMs: 10_000 } });
+    const gateway = mesh.addGateway();
+    const other = { id: { name: 'other', version: 7 } };
+    const alone = { servable: other.id, laneKey: 'other' };
+    for (let crash = 1; crash <= 3; crash++) {
+      const worker = await mesh.addWorker([held()]);
+      await gateway.submit(request(10 * crash), request(10 * crash + 1));
+      await worker.die();
+      await mesh.clock.advance(LEASE_OVER_MS);
+    }
+    expect(mesh.batcher.quarantined).toEqual([{ name: 'm', version: 1 }]);
+    const worker = await mesh.addWorker([held(), held(other)]);
+    const before = gateway.errors().length;
+    await gateway.submit(request(90), request(91, alone));
+    expect(worker.ids()).toEqual([[91]]);
+    expect(gateway.errors().slice(before)).toEqual([
+      {
+        id: 90,
+        code: 'UNAVAILABLE',
+        message: expect.stringMatching(/^m@1 is quarantined for another \d+ ms: it ended 3 workers within a minute$/),
+        resend: false,
+      },
+    ]);
+    expect(mesh.batcher.heldRequests).toBe(1);
+    await mesh.clock.advance(10_000);
+    await gateway.submit(request(92));
+    expect(worker.ids()).toEqual([[91], [92]]);
+    expect(mesh.batcher.quarantined).toEqual([]);
+  });
+
+  test('is not quarantined for crashes that are more than a minute apart', async () => {
+    await using mesh = await startHarness({ settings: { quarantineCrashes: 2 } });
+    const gateway = mesh.addGateway();
+    for (const id of [1, 2]) {
+      const worker = await mesh.addWorker();
+      await gateway.submit(request(id));
+      await worker.die();
+      await mesh.clock.advance(LEASE_OVER_MS);
+      const heir = await mesh.addWorker();
+      await finishAll([heir]);
+      await heir.leave();
+      await mesh.clock.advance(60_000);
+    }
+    expect(gateway.errors()).toEqual([]);
+    expect(mesh.batcher.quarantined).toEqual([]);
+  });
+});
+
+describe('a broker that was away', () => {
+  test('blames nobody, and what was not returned is sent again', async () => {
+    let tell: ((connected: boolean) => void) | undefined;
+    const onTransport = (transport: Transport): Transport => ({
+      maxPayloadBytes: transport.maxPayloadBytes,
+      connected: true,
+      publish: transport.publish,
+      subscribe: transport.subscribe,
+      request: transport.request,
+      flush: transport.flush,
+      onConnectionChange(listener) {
+        tell ??= listener;
+        return { [Symbol.dispose]() {} };
+      },
+      [Symbol.asyncDispose]: () => transport[Symbol.asyncDispose](),
+    });
+    await using mesh = await startHarness({ onTransport, settings: { quarantineCrashes: 1 } });
+    const worker = await mesh.addWorker();
+    await mesh.addGateway().submit(request(1), request(2));
+    tell?.(false);
+    tell?.(true);
+    await mesh.clock.advance(999);
+    expect(worker.ids()).toEqual([[1, 2]]);
+    await mesh.clock.advance(1);
+    expect(worker.ids()).toEqual([
+      [1, 2],
+      [1, 2],
+    ]);
+    expect(mesh.batcher.quarantined).toEqual([]);
+  });
+});
+
+describe('a batcher that drains', () => {
+  test('refuses what is new for another to take, finishes what it holds, and leaves', async () => {
+    const mesh = await startHarness();
+    const worker = await mesh.addWorker();
+    const gateway = mesh.addGateway();
+    await gateway.submit(request(1));
+    await gateway.submit(request(2));
+    let left = false;
+    const stopping = mesh.batcher[Symbol.asyncDispose]().then(() => {
+      left = true;
+    });
+    await gateway.submit(request(3));
+    const message = 'batcher-1 is draining: another batcher takes the request';
+    expect(gateway.errors()).toEqual([{ id: 3, code: 'UNAVAILABLE', message, resend: true }]);
+    await finishAll([worker]);
+    await mesh.settle();
+    expect(worker.ids()).toEqual([[1], [2]]);
+    expect(left).toBe(true);
+    await stopping;
+    await mesh[Symbol.asyncDispose]();
+  });
+
+  test('hands back what is still queued when its time is over', async () => {
+    const mesh = await startHarness({ settings: { drainMs: 300 } });
+    const worker = await mesh.addWorker();
+    const gateway = mesh.addGateway();
+    await gateway.submit(request(1));
+    await gateway.submit(request(2), request(3));
+    const stopping = mesh.batcher[Symbol.asyncDispose]();
+    await mesh.clock.advance(299);
+    expect(gateway.answers).toEqual([]);
+    await mesh.clock.advance(1);
+    await stopping;
+    expect(gateway.errors().map(({ id, code, resend }) => [id, code, resend])).toEqual([
+      [2, 'UNAVAILABLE', true],
+      [3, 'UNAVAILABLE', true],
+    ]);
+    expect(worker.ids()).toEqual([[1]]);
+    await mesh[Symbol.asyncDispose]();
+  });
+});

@@ -1,0 +1,150 @@
+import { join } from 'node:path';
+import { describe, expect, test } from '@jest/globals';
+import { utf8 } from '#mesh/bytes.ts';
+import type { RoutingUpdate } from '#mesh/control.ts';
+import { ServeError } from '#mesh/errors.ts';
+import type { StateStore } from '#mesh/state-store.ts';
+import { createMemoryStateStore } from '#mesh/state-store-memory.ts';
+import { type ControlPlane, startControlPlane } from './harness.ts';
+
+const serve = (plane: ControlPlane) => ['--model_name=m', `--model_base_path=${join(plane.folder, 'm')}`];
+
+/** A store that can be away, and that can be replaced by an empty one. */
+function flakyStore(first: StateStore) {
+  let away = false;
+  let target = first;
+  const guard =
+    <Args extends readonly unknown[], Answer>(pick: (store: StateStore) => (...args: Args) => Promise<Answer>) =>
+    async (...args: Args): Promise<Answer> => {
+      if (away) throw new ServeError('UNAVAILABLE', 'the store is away');
+      return pick(target)(...args);
+    };
+  const store: StateStore = {
+    get: guard((one) => one.get) as StateStore['get'],
+    list: guard((one) => one.list) as StateStore['list'],
+    put: guard((one) => one.put),
+    remove: guard((one) => one.remove),
+    acquireLease: guard((one) => one.acquireLease),
+    releaseLease: guard((one) => one.releaseLease),
+    async [Symbol.asyncDispose]() {},
+  };
+  return {
+    store,
+    goAway() {
+      away = true;
+    },
+    comeBack(as: StateStore = target) {
+      away = false;
+      target = as;
+    },
+  };
+}
+
+describe('leadership', () => {
+  test('is with one registry; the other takes over when it leaves, and nothing is forgotten or reloaded', async () => {
+    await using plane = await startControlPlane();
+    await plane.writeVersion('m', 1);
+    const worker = await plane.worker('worker-a');
+    const first = await plane.registry(serve(plane));
+    await plane.during(first.initialLoad);
+    const second = await plane.registry(serve(plane));
+    await plane.during(second.initialLoad);
+    expect([first.leading, second.leading]).toEqual([true, false]);
+    const answered = await plane.ask({ type: 'routing', after: '', maxBytes: 100_000 });
+    const before = plane.updates.length;
+    await first[Symbol.asyncDispose]();
+    await plane.until(() => second.leading);
+    await plane.until(() => (worker.assignments.at(-1)?.fencingToken ?? 0) === 2);
+    const after = await plane.ask({ type: 'routing', after: '', maxBytes: 100_000 });
+    expect(after.type === 'routing' && after.update.fencingToken).toBe(2);
+    expect(after.type === 'routing' && after.update.models).toEqual(answered.type === 'routing' && answered.update.models);
+    for (const { models } of plane.updates.slice(before)) for (const { versions } of models) expect(versions[0]?.routable).toBe(true);
+    expect(worker.assignments.every(({ servables }) => servables.every(({ generation }) => generation === 1))).toBe(true);
+    await plane.writeVersion('m', 2);
+    await plane.until(() => plane.version('m', 2)?.routable);
+  });
+
+  test('ends at once when a higher fencing token is heard, and comes back above it', async () => {
+    await using plane = await startControlPlane();
+    await plane.writeVersion('m', 1);
+    const worker = await plane.worker('worker-a');
+    const registry = await plane.registry(serve(plane));
+    await plane.during(registry.initialLoad);
+    const update: RoutingUpdate = { fencingToken: 7, revision: 1, models: [], removed: [] };
+    plane.broker.connect().publish(plane.subjects.routing, utf8(JSON.stringify(update)));
+    await plane.until(() => plane.logs.includes('this registry no longer leads'));
+    await plane.until(() => worker.assignments.at(-1)?.fencingToken === 8);
+    expect(registry.leading).toBe(true);
+    expect(worker.available()).toEqual(['m@1']);
+  });
+
+  test('goes on from memory while the store is away, and writes down afterwards what happened', async () => {
+    await using plane = await startControlPlane();
+    await plane.writeVersion('m', 1);
+    const worker = await plane.worker('worker-a');
+    const flaky = flakyStore(plane.store);
+    const registry = await plane.registry(serve(plane), { store: flaky.store });
+    await plane.during(registry.initialLoad);
+    flaky.goAway();
+    await plane.clock.advance(10_000);
+    expect(registry.leading).toBe(true);
+    await plane.writeVersion('m', 2);
+    await plane.until(() => plane.version('m', 2)?.routable && worker.available().join() === 'm@2');
+    expect(await plane.ask({ type: 'remove-model', name: 'm', expectedRevision: null })).toMatchObject({
+      type: 'error',
+      code: 'UNAVAILABLE',
+    });
+    expect(plane.version('m', 2)?.routable).toBe(true);
+    flaky.comeBack();
+    await plane.clock.advance(5000);
+    expect(registry.leading).toBe(true);
+    const stored = await plane.store.get<{ versions: readonly { usable: { version: number } }[] }>('registry/model/m');
+    expect(stored?.value.versions.map(({ usable }) => usable.version)).toEqual([2]);
+    expect(plane.version('m', 2)?.routable).toBe(true);
+  });
+
+  test('survives a store that comes back empty: workers still listen, and models stay routable', async () => {
+    await using plane = await startControlPlane();
+    await plane.writeVersion('m', 1);
+    const worker = await plane.worker('worker-a');
+    const flaky = flakyStore(plane.store);
+    // Two leaderships before: the empty store will hand out a lower token than the workers have seen.
+    for (let turn = 0; turn < 2; turn++)
+      await (await plane.registry(serve(plane), { store: flaky.store }).then(led(plane)))[Symbol.asyncDispose]();
+    const registry = await plane.registry(serve(plane), { store: flaky.store });
+    await plane.during(registry.initialLoad);
+    const seen = worker.assignments.at(-1)?.fencingToken ?? 0;
+    flaky.goAway();
+    await plane.clock.advance(3000);
+    flaky.comeBack(createMemoryStateStore({ clock: plane.clock }));
+    await plane.clock.advance(5000);
+    expect(registry.leading).toBe(true);
+    expect(worker.assignments.at(-1)?.fencingToken).toBeGreaterThanOrEqual(seen);
+    await plane.until(() => plane.version('m', 1)?.routable);
+    await plane.writeVersion('m', 2);
+    await plane.until(() => plane.version('m', 2)?.routable);
+  });
+
+  test('keeps a history of what each version went through', async () => {
+    await using plane = await startControlPlane();
+    await plane.writeVersion('m', 1);
+    await plane.worker('worker-a');
+    await plane.registry(serve(plane));
+    await plane.until(() => plane.version('m', 1)?.routable);
+    await plane.writeVersion('m', 2);
+    await plane.until(() => plane.version('m', 1)?.state === 'END');
+    await plane.clock.advance(100);
+    const history = await plane.store.get<readonly { version: number; state: string }[]>('registry/history/m');
+    expect(history?.value.filter(({ version }) => version === 1).map(({ state }) => state)).toEqual([
+      'LOADING',
+      'AVAILABLE',
+      'UNLOADING',
+      'END',
+    ]);
+  });
+});
+
+const led = (plane: ControlPlane) => async (registry: Awaited<ReturnType<ControlPlane['registry']>>) => {
+  await plane.during(registry.initialLoad);
+  return registry;
+};

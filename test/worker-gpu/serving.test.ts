@@ -1,0 +1,167 @@
+import { afterEach, describe, expect, test } from '@jest/globals';
+import { affine, assigned, createModelFolder, halfPlusTwo, lookup, sumOfRows } from './models.ts';
+import { errorOf, floatInput, floatsOf, input, outputsOf, startRig } from './worker-rig.ts';
+
+const open: (AsyncDisposable | Disposable)[] = [];
+afterEach(async () => {
+  for (const one of open.splice(0).reverse()) await (Symbol.asyncDispose in one ? one[Symbol.asyncDispose]() : one[Symbol.dispose]());
+});
+
+async function rigWith(options: Parameters<typeof startRig>[0] = {}) {
+  const folder = createModelFolder();
+  open.push(folder);
+  const rig = await startRig(options);
+  open.push(rig);
+  return { rig, folder };
+}
+
+describe('a worker that serves', () => {
+  test('loads what it is assigned, and answers a batch row by row', async () => {
+    const { rig, folder } = await rigWith();
+    await rig.serve(assigned('half', folder.version('half', { 'model.onnx': halfPlusTwo() })));
+    const parts = [rig.part([floatInput('x', [1, 2])]), rig.part([floatInput('x', [5])])];
+    const [first, second] = await rig.run('half', parts);
+    expect(floatsOf(outputsOf(first).outputs[0])).toEqual([2.5, 3]);
+    expect(floatsOf(outputsOf(second).outputs[0])).toEqual([4.5]);
+    expect(outputsOf(first)).toMatchObject({ rowStart: 0, rowCount: 2, totalRows: 2, timings: { batchRows: 3, workerId: rig.workerId } });
+  });
+
+  test('runs a request that cannot share a batch as it is, scalars too', async () => {
+    const { rig, folder } = await rigWith();
+    await rig.serve(assigned('affine', folder.version('affine', { 'model.onnx': affine(2, 1, []) })));
+    const answer = outputsOf(await rig.ask('affine', [floatInput('x', [3], [])]));
+    expect(answer.outputs[0]).toMatchObject({ name: 'y', dtype: 'float', shape: [] });
+    expect(floatsOf(answer.outputs[0])).toEqual([7]);
+  });
+
+  test('takes only the rows of a split request that the batch names', async () => {
+    const { rig, folder } = await rigWith();
+    await rig.serve(assigned('half', folder.version('half', { 'model.onnx': halfPlusTwo() })));
+    const [answer] = await rig.run('half', [rig.part([floatInput('x', [0, 2, 4, 6])], { rowStart: 1, rowCount: 2 })]);
+    expect(outputsOf(answer)).toMatchObject({ rowStart: 1, rowCount: 2, totalRows: 4 });
+    expect(floatsOf(outputsOf(answer).outputs[0])).toEqual([3, 4]);
+  });
+
+  test('pads to the rows asked for and cuts the padding off', async () => {
+    const { rig, folder } = await rigWith();
+    await rig.serve(assigned('half', folder.version('half', { 'model.onnx': halfPlusTwo() })));
+    const [answer] = await rig.run('half', [rig.part([floatInput('x', [8])])], { executeRows: 4 });
+    expect(outputsOf(answer).timings.batchRows).toBe(4);
+    expect(floatsOf(outputsOf(answer).outputs[0])).toEqual([6]);
+  });
+
+  test('an output that does not follow the rows fails with precondition, named', async () => {
+    const { rig, folder } = await rigWith();
+    await rig.serve(assigned('sum', folder.version('sum', { 'model.onnx': sumOfRows() })));
+    const answers = await rig.run('sum', [rig.part([floatInput('x', [1, 2])]), rig.part([floatInput('x', [3])])]);
+    // Alone, the second has one row in and one row out.
+    expect(errorOf(answers[0]).code).toBe('FAILED_PRECONDITION');
+    expect(errorOf(answers[0]).message).toMatch(
+      /^Batched output tensor's 0th dimension does not equal the sum of the 0th dimension sizes of the input tensors: y has shape \[1\], 2 rows/,
+    );
+    expect(floatsOf(outputsOf(answers[1]).outputs[0])).toEqual([3]);
+  });
+
+  test('one bad request does not fail its neighbours', async () => {
+    const { rig, folder } = await rigWith();
+    await rig.serve(assigned('lookup', folder.version('lookup', { 'model.onnx': lookup() })));
+    const index = (value: bigint) => rig.part([input('i', 'int64', [1], new Uint8Array(BigInt64Array.of(value).buffer))]);
+    const answers = await rig.run('lookup', [index(0n), index(9n), index(2n)]);
+    expect(floatsOf(outputsOf(answers[0]).outputs[0])).toEqual([10]);
+    expect(errorOf(answers[1])).toMatchObject({ code: 'INVALID_ARGUMENT' });
+    expect(errorOf(answers[1]).message).toContain('out of data bounds, idx=9');
+    expect(floatsOf(outputsOf(answers[2]).outputs[0])).toEqual([30]);
+  });
+
+  test('a request past its deadline is answered so and not executed; its neighbour is', async () => {
+    const { rig, folder } = await rigWith();
+    await rig.serve(assigned('half', folder.version('half', { 'model.onnx': halfPlusTwo() })));
+    const answers = await rig.run('half', [rig.part([floatInput('x', [1])], { budgetMs: 0 }), rig.part([floatInput('x', [2])])]);
+    expect(errorOf(answers[0]).code).toBe('DEADLINE_EXCEEDED');
+    expect(floatsOf(outputsOf(answers[1]).outputs[0])).toEqual([3]);
+    expect(outputsOf(answers[1]).timings.batchRows).toBe(1);
+  });
+
+  test('a cancelled request is not answered', async () => {
+    const { rig, folder } = await rigWith();
+    await rig.serve(assigned('half', folder.version('half', { 'model.onnx': halfPlusTwo() })));
+    // Its payload is with a holder that never answers, so that the batch waits until it is cancelled.
+    const claim = rig.blobs.hold(new Uint8Array(8));
+    const silent = { ...claim, holder: 'gateway-silent' as typeof claim.holder };
+    rig.transport.subscribe(rig.subjects.blob(silent.holder), () => {});
+    const part = rig.part([{ name: 'x', dtype: 'float', shape: [2], payload: { type: 'claim', ...silent } }]);
+    const batch = rig.send('half', [part]);
+    rig.cancel([part.requestId]);
+    expect(await rig.untilReady(batch)).toMatchObject({ outcome: 'answered' });
+    expect(rig.answerTo(part.requestId)).toBeUndefined();
+  });
+
+  test('a batch of a servable that is not held comes back refused', async () => {
+    const { rig } = await rigWith();
+    const batch = rig.send('nobody', [rig.part([floatInput('x', [1])])]);
+    expect(await rig.untilReady(batch)).toEqual({ workerId: rig.workerId, batchId: batch, outcome: 'refused' });
+  });
+
+  test('fetches a claimed payload, and holds a large output until it is fetched', async () => {
+    const { rig, folder } = await rigWith({ args: ['--inline_tensor_bytes=1000'] });
+    await rig.serve(assigned('half', folder.version('half', { 'model.onnx': halfPlusTwo() })));
+    const values = Float32Array.from({ length: 300_000 }, (_, index) => index);
+    const claim = rig.blobs.hold(new Uint8Array(values.buffer));
+    const [answer] = await rig.run('half', [
+      rig.part([{ name: 'x', dtype: 'float', shape: [values.length], payload: { type: 'claim', ...claim } }]),
+    ]);
+    const [output] = outputsOf(answer).outputs;
+    if (output?.payload.type !== 'claim') throw new Error('not a claim');
+    expect(output.payload.holder).toBe(rig.workerId);
+    const bytes = await rig.blobs.fetch(output.payload, { signal: new AbortController().signal, timeoutMs: 1000 });
+    expect(new Float32Array(bytes.slice().buffer)[299_999]).toBe(299_999 / 2 + 2);
+    await expect(rig.blobs.fetch(output.payload, { signal: new AbortController().signal, timeoutMs: 1000 })).rejects.toMatchObject({
+      code: 'NOT_FOUND',
+    });
+  });
+
+  test('a payload that its holder has let go of fails that request only', async () => {
+    const { rig, folder } = await rigWith();
+    await rig.serve(assigned('half', folder.version('half', { 'model.onnx': halfPlusTwo() })));
+    const claim = rig.blobs.hold(new Uint8Array(4));
+    rig.blobs.release(claim.claimId);
+    const answers = await rig.run('half', [
+      rig.part([{ name: 'x', dtype: 'float', shape: [1], payload: { type: 'claim', ...claim } }]),
+      rig.part([floatInput('x', [4])]),
+    ]);
+    expect(errorOf(answers[0]).code).toBe('NOT_FOUND');
+    expect(floatsOf(outputsOf(answers[1]).outputs[0])).toEqual([4]);
+  });
+
+  test('many answers for one gateway are sent in frames below the transport limit', async () => {
+    const frames: number[] = [];
+    const { rig, folder } = await rigWith({
+      wrapTransport: (transport) =>
+        Object.create(transport, {
+          maxPayloadBytes: { value: 64 * 1024 },
+          connected: { get: () => transport.connected },
+          publish: {
+            value: (...[subject, data, options]: Parameters<typeof transport.publish>) => {
+              if (subject.endsWith('.answer')) frames.push(data.byteLength);
+              transport.publish(subject, data, options);
+            },
+          },
+        }),
+    });
+    await rig.serve(assigned('half', folder.version('half', { 'model.onnx': affine(0.5, 2, ['N', 1000]) })));
+    const parts = Array.from({ length: 40 }, (_, index) => rig.part([floatInput('x', new Array(1000).fill(index), [1, 1000])]));
+    const answers = await rig.run('half', parts);
+    expect(answers.map((answer) => floatsOf(outputsOf(answer).outputs[0])[999])).toEqual(parts.map((_, index) => index / 2 + 2));
+    expect(frames.length).toBeGreaterThan(2);
+    expect(Math.max(...frames)).toBeLessThan(64 * 1024);
+  });
+
+  test('a batcher that sends more than its tokens allow is refused', async () => {
+    const { rig, folder } = await rigWith({ args: ['--executors=1'] });
+    await rig.serve(assigned('half', folder.version('half', { 'model.onnx': halfPlusTwo() })));
+    expect(rig.held('half')?.tokens).toBe(2);
+    const batches = Array.from({ length: 6 }, () => rig.send('half', [rig.part([floatInput('x', [1])])]));
+    const outcomes = await Promise.all(batches.map(rig.untilReady));
+    expect(outcomes.map(({ outcome }) => outcome)).toEqual(['answered', 'answered', 'answered', 'answered', 'refused', 'refused']);
+  });
+});
