@@ -1,5 +1,5 @@
 /** Servers under load, each a process of its own (or five), on free ports of the loopback interface. */
-import { type ChildProcess, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
@@ -88,7 +88,10 @@ function configFiles(models: readonly BenchModel[]): Disposable & { readonly fla
   const config = join(folder, 'models.config');
   const batching = join(folder, 'batching.config');
   writeFileSync(config, modelConfigText(models));
-  writeFileSync(batching, `max_batch_size { value: 64 } batch_timeout_micros { value: 0 } max_enqueued_batches { value: 100 } num_batch_threads { value: ${availableParallelism()} }\n`);
+  writeFileSync(
+    batching,
+    `max_batch_size { value: 64 } batch_timeout_micros { value: 0 } max_enqueued_batches { value: 100 } num_batch_threads { value: ${availableParallelism()} }\n`,
+  );
   const flags = [`--model_config_file=${config}`, '--enable_batching', `--batching_parameters_file=${batching}`, '--log_level=warn'];
   return { flags, [Symbol.dispose]: () => rmSync(folder, { recursive: true }) };
 }
@@ -96,28 +99,28 @@ function configFiles(models: readonly BenchModel[]): Disposable & { readonly fla
 /** The models as a ModelServerConfig; version 1 of each unless `version` says otherwise. */
 export function modelConfigText(models: readonly BenchModel[], version = 1): string {
   const policy = `model_version_policy { specific { versions: ${version} } }`;
-  const configs = models.map((model) => `  config { name: "${model.name}" base_path: "${modelFolder(model)}" model_platform: "onnx" ${policy} }`);
+  const configs = models.map(
+    (model) => `  config { name: "${model.name}" base_path: "${modelFolder(model)}" model_platform: "onnx" ${policy} }`,
+  );
   return `model_config_list {\n${configs.join('\n')}\n}\n`;
 }
 
-/** A child process and what it wrote, to be shown when it fails. */
-interface Child extends AsyncDisposable {
-  readonly name: string;
-  readonly process: ChildProcess;
-}
-
-function startNode(name: string, script: string, args: readonly (string | number)[], options: ServerOptions): Child {
-  const profiling = options.profile === name ? ['--cpu-prof', `--cpu-prof-dir=${options.profileFolder}`, `--cpu-prof-name=${name}-${Date.now()}.cpuprofile`] : [];
+function startNode(name: string, script: string, args: readonly (string | number)[], options: ServerOptions): AsyncDisposable {
+  const profiling =
+    options.profile === name
+      ? ['--cpu-prof', `--cpu-prof-dir=${options.profileFolder}`, `--cpu-prof-name=${name}-${Date.now()}.cpuprofile`]
+      : [];
   const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', ...profiling, join(ROOT, script), ...args.map(String)], {
     cwd: ROOT,
     env: { ...process.env, MALLOC_MMAP_THRESHOLD_: '131072' },
     stdio: ['ignore', 'ignore', 'inherit'],
   });
   const exited = once(child, 'exit');
+  const killAtExit = () => child.kill('SIGKILL');
+  process.once('exit', killAtExit);
   return {
-    name,
-    process: child,
     async [Symbol.asyncDispose]() {
+      process.off('exit', killAtExit);
       if (child.exitCode !== null || child.signalCode !== null) return;
       child.kill('SIGTERM');
       const impatience = setTimeout(() => child.kill('SIGKILL'), 15_000);
@@ -127,7 +130,7 @@ function startNode(name: string, script: string, args: readonly (string | number
   };
 }
 
-async function serving(child: Child, ports: { readonly restPort: number; readonly grpcPort: number }): Promise<BenchServer> {
+async function serving(child: AsyncDisposable, ports: { readonly restPort: number; readonly grpcPort: number }): Promise<BenchServer> {
   await untilListening(ports.restPort || ports.grpcPort);
   return { ...ports, [Symbol.asyncDispose]: () => child[Symbol.asyncDispose]() };
 }

@@ -32,6 +32,8 @@ export interface BlobStore extends AsyncDisposable {
     claim: Claim,
     options: { readonly signal: AbortSignal; readonly timeoutMs: number; readonly into?: Uint8Array },
   ): Promise<Uint8Array>;
+  /** Tells the holder of a claim that nobody will fetch it again, so that it lets go. A hint: the holder has a bound of its own. */
+  finished(claim: Claim): void;
 }
 
 /** What a blob store needs; chunk and window bound how much of a fetch is under way. */
@@ -54,14 +56,21 @@ export function startBlobStore(options: BlobStoreOptions): BlobStore {
   let heldBytes = 0;
 
   const subscription = transport.subscribe(subjects.blob(id), (message) => {
-    if (!message.replyTo) return;
     const reader = new ByteReader(message.data);
-    const blob = blobs.get(reader.f64() as ClaimId);
+    const claimId = reader.f64() as ClaimId;
+    // A message that wants no answer says that its sender was the last to fetch.
+    if (!message.replyTo) return release(claimId);
+    const blob = blobs.get(claimId);
     const start = reader.f64();
     const length = reader.f64();
     // An empty answer says "not held": a chunk is never empty.
     transport.publish(message.replyTo, blob === undefined ? new Uint8Array(0) : blob.subarray(start, start + length));
   });
+
+  function release(claimId: ClaimId): void {
+    heldBytes -= blobs.get(claimId)?.byteLength ?? 0;
+    blobs.delete(claimId);
+  }
 
   async function fetchChunk(claim: Claim, start: number, signal: AbortSignal, timeoutMs: number): Promise<Uint8Array> {
     const length = Math.min(chunkBytes, claim.byteLength - start);
@@ -86,9 +95,10 @@ export function startBlobStore(options: BlobStoreOptions): BlobStore {
       heldBytes += bytes.byteLength;
       return { holder: id, claimId, byteLength: bytes.byteLength };
     },
-    release(claimId) {
-      heldBytes -= blobs.get(claimId)?.byteLength ?? 0;
-      blobs.delete(claimId);
+    release,
+    finished(claim) {
+      if (claim.holder === id) release(claim.claimId);
+      else if (transport.connected) transport.publish(subjects.blob(claim.holder), new ByteWriter(16).f64(claim.claimId).finish());
     },
     async fetch(claim, { signal, timeoutMs, into }) {
       if (claim.holder === id) {

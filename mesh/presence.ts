@@ -126,6 +126,8 @@ export async function startPresence(options: PresenceOptions): Promise<Presence>
     if (known && known.revision >= newRevision) return;
     const member: Member = { kind: memberKind, id: memberId, detail: newDetail };
     seen.set(memberId, { member, revision: newRevision, heardAtMs: clock.now() });
+    // A newcomer knows nobody yet: it need not wait for the next heartbeat.
+    if (!known && memberId !== id && !stopped) beat(true);
     emit(known ? 'changed' : 'came', member);
   }
 

@@ -115,9 +115,11 @@ export function enumeration<Name extends string>(fullName: string, numbers: Read
   return { kind: 'enum', fullName, numbers };
 }
 
-/** A scalar or enum field that reads as its zero when absent. */
+/** A scalar field that reads as its zero when absent. */
 export function field<T>(fieldNumber: number, type: ScalarType<T>): Field<T, T>;
+/** An enum field that reads as its first name when absent. */
 export function field<Name extends string>(fieldNumber: number, type: EnumType<Name>): Field<Name, Name>;
+/** Both of these. */
 export function field(fieldNumber: number, type: ScalarType<unknown> | EnumType): Field {
   return { number: fieldNumber, cardinality: 'implicit', type: () => type };
 }

@@ -140,12 +140,6 @@ export class WireWriter {
     return this.#buffer.subarray(start, this.#length);
   }
 
-  /** Gives back the last `count` bytes of `space` that were not needed. */
-  unused(count: number): this {
-    this.#length -= count;
-    return this;
-  }
-
   /** The bytes written, as a view: the writer must not be used afterwards. */
   finish(): Uint8Array<ArrayBuffer> {
     return this.#buffer.subarray(0, this.#length);

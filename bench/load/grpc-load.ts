@@ -5,7 +5,18 @@
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { percentile } from '../rounds.ts';
-import { FLAG, FRAME, FrameReader, frame, frameHead, headerBlock, type IncomingFrame, number31, PREFACE, settings } from './http2-frames.ts';
+import {
+  FLAG,
+  FRAME,
+  FrameReader,
+  frame,
+  frameHead,
+  headerBlock,
+  type IncomingFrame,
+  number31,
+  PREFACE,
+  settings,
+} from './http2-frames.ts';
 import type { LoadResult } from './result.ts';
 
 /** The load of one run: each connection keeps `streams` requests in flight. */
@@ -31,12 +42,25 @@ export async function runGrpc(load: GrpcLoad): Promise<LoadResult> {
   const request = grpcFrame(load.message);
   if (request.length > DEFAULT_WINDOW) throw new RangeError(`a message of ${load.message.length} bytes does not fit one stream's window`);
   const latencies: number[] = [];
-  const run: Run = { request, headers: requestHeaders(load), latencies, endAt: performance.now() + load.seconds * 1000, streams: load.streams };
+  const run: Run = {
+    request,
+    headers: requestHeaders(load),
+    latencies,
+    endAt: performance.now() + load.seconds * 1000,
+    streams: load.streams,
+  };
   const startedAt = performance.now();
   await Promise.all(Array.from({ length: load.connections }, () => runConnection(load.port, run)));
   const seconds = (performance.now() - startedAt) / 1000;
   const percent = (share: number) => percentile(latencies, share);
-  return { requests: latencies.length, errors: 0, perSecond: latencies.length / seconds, p50Ms: percent(0.5), p90Ms: percent(0.9), p99Ms: percent(0.99) };
+  return {
+    requests: latencies.length,
+    errors: 0,
+    perSecond: latencies.length / seconds,
+    p50Ms: percent(0.5),
+    p90Ms: percent(0.9),
+    p99Ms: percent(0.99),
+  };
 }
 
 /** Calls once and resolves with the answer's message. Rejects with gRPC's status when there is none. */
@@ -51,7 +75,8 @@ export async function callOnce(port: number, path: string, message: Uint8Array):
       socket.setTimeout(30_000, () => reject(new Error(`${path}: no answer within 30 s`)));
       socket.on('data', (chunk: Buffer) =>
         reader.push(chunk, (incoming) => {
-          if (incoming.type === FRAME.settings && (incoming.flags & FLAG.ack) === 0) socket.write(frame(FRAME.settings, FLAG.ack, 0, Buffer.alloc(0)));
+          if (incoming.type === FRAME.settings && (incoming.flags & FLAG.ack) === 0)
+            socket.write(frame(FRAME.settings, FLAG.ack, 0, Buffer.alloc(0)));
           if (incoming.stream !== 1) return;
           if (incoming.type === FRAME.data) bytes.push(Buffer.from(incoming.payload));
           if (!endsStream(incoming)) return;
@@ -68,10 +93,12 @@ export async function callOnce(port: number, path: string, message: Uint8Array):
   }
 }
 
+/** What all connections of a run share. */
 interface Run {
   /** The body of every request: gRPC's frame. */
   readonly request: Buffer;
   readonly headers: Buffer;
+  /** Milliseconds of each answered request. */
   readonly latencies: number[];
   readonly endAt: number;
   readonly streams: number;
@@ -79,81 +106,96 @@ interface Run {
 
 async function runConnection(port: number, run: Run): Promise<void> {
   const socket = await open(port);
+  try {
+    await new Promise<void>((resolve, reject) => {
+      const connection = createConnection(socket, run, resolve, (problem) => reject(new Error(`port ${port} ${problem}`)));
+      const late = setTimeout(
+        () => reject(new Error(`port ${port} leaves calls without an answer`)),
+        run.endAt - performance.now() + 30_000,
+      );
+      late.unref();
+      socket.on('error', reject);
+      socket.on('close', () => reject(new Error(`port ${port} closed the connection`)));
+      socket.on('data', (chunk: Buffer) => connection.receive(chunk));
+      connection.start();
+    });
+  } finally {
+    socket.removeAllListeners();
+    socket.destroy();
+  }
+}
+
+/** One connection's calls: as many in flight as the run wants, a new one for each answer until the run's end. */
+function createConnection(socket: Socket, run: Run, finished: () => void, failed: (problem: string) => void) {
+  const { request, headers, latencies } = run;
   const reader = new FrameReader();
   const startedAt = new Map<number, number>();
   const answered = new Set<number>();
   let nextStream = 1;
   let sendWindow = DEFAULT_WINDOW;
   let received = 0;
+  /** Calls that wait for the server to open its window. */
   let waiting = 0;
 
-  const send = (): void => {
-    if (sendWindow < run.request.length) {
+  function send(): void {
+    if (sendWindow < request.length) {
       waiting++;
       return;
     }
     const stream = nextStream;
     nextStream += 2;
-    sendWindow -= run.request.length;
+    sendWindow -= request.length;
     startedAt.set(stream, performance.now());
-    socket.write(frameHead({ type: FRAME.headers, flags: FLAG.endHeaders, stream, length: run.headers.length }));
-    socket.write(run.headers);
-    socket.write(frameHead({ type: FRAME.data, flags: FLAG.endStream, stream, length: run.request.length }));
-    socket.write(run.request);
-  };
-  const resume = (): void => {
-    while (waiting > 0 && sendWindow >= run.request.length) {
-      waiting--;
-      send();
-    }
-  };
+    socket.write(frameHead({ type: FRAME.headers, flags: FLAG.endHeaders, stream, length: headers.length }));
+    socket.write(headers);
+    socket.write(frameHead({ type: FRAME.data, flags: FLAG.endStream, stream, length: request.length }));
+    socket.write(request);
+  }
 
-  try {
-    await new Promise<void>((resolve, reject) => {
-      const late = setTimeout(() => reject(new Error(`${startedAt.size} calls without an answer 30 s after the end`)), run.endAt - performance.now() + 30_000);
-      const finish = (failure?: Error): void => {
-        clearTimeout(late);
-        if (failure) reject(failure);
-        else resolve();
-      };
-      const take = (incoming: IncomingFrame): void => {
-        if (incoming.type === FRAME.settings && (incoming.flags & FLAG.ack) === 0) socket.write(frame(FRAME.settings, FLAG.ack, 0, Buffer.alloc(0)));
-        else if (incoming.type === FRAME.ping && (incoming.flags & FLAG.ack) === 0) socket.write(frame(FRAME.ping, FLAG.ack, 0, incoming.payload));
-        else if (incoming.type === FRAME.goAway) finish(new Error(`port ${port} sent GOAWAY: ${incoming.payload.subarray(8).toString('latin1')}`));
-        else if (incoming.type === FRAME.rstStream) finish(new Error(`port ${port} reset a stream, code ${incoming.payload.readUInt32BE()}`));
-        else if (incoming.type === FRAME.windowUpdate && incoming.stream === 0) sendWindow += incoming.payload.readUInt32BE();
-        else if (incoming.type === FRAME.data) {
-          received += incoming.payload.length;
-          answered.add(incoming.stream);
-        }
-        if (incoming.stream === 0 || !endsStream(incoming)) return;
-        const now = performance.now();
-        run.latencies.push(now - (startedAt.get(incoming.stream) ?? now));
-        startedAt.delete(incoming.stream);
-        if (!answered.delete(incoming.stream)) return finish(new Error(`port ${port} answered with an error: ${incoming.payload.toString('latin1')}`));
-        if (now < run.endAt) send();
-        else if (startedAt.size === 0) finish();
-      };
-      socket.on('error', finish);
-      socket.on('close', () => finish(new Error(`port ${port} closed the connection`)));
-      socket.on('data', (chunk: Buffer) => {
-        socket.cork();
-        reader.push(chunk, take);
-        resume();
-        if (received > WIDE_WINDOW / 2) {
-          socket.write(frame(FRAME.windowUpdate, 0, 0, number31(received)));
-          received = 0;
-        }
-        socket.uncork();
-      });
+  function take(incoming: IncomingFrame): void {
+    const { type, flags, stream, payload } = incoming;
+    const isAck = (flags & FLAG.ack) !== 0;
+    if (type === FRAME.settings && !isAck) socket.write(frame(FRAME.settings, FLAG.ack, 0, Buffer.alloc(0)));
+    else if (type === FRAME.ping && !isAck) socket.write(frame(FRAME.ping, FLAG.ack, 0, payload));
+    else if (type === FRAME.goAway) failed(`sent GOAWAY: ${payload.subarray(8).toString('latin1')}`);
+    else if (type === FRAME.rstStream) failed(`reset a stream, code ${payload.readUInt32BE()}`);
+    else if (type === FRAME.windowUpdate && stream === 0) sendWindow += payload.readUInt32BE();
+    else if (type === FRAME.data) {
+      received += payload.length;
+      answered.add(stream);
+    }
+    if (stream !== 0 && endsStream(incoming)) end(stream, payload);
+  }
+
+  function end(stream: number, payload: Buffer): void {
+    const now = performance.now();
+    latencies.push(now - (startedAt.get(stream) ?? now));
+    startedAt.delete(stream);
+    if (!answered.delete(stream)) failed(`answered with an error: ${payload.toString('latin1')}`);
+    else if (now < run.endAt) send();
+    else if (startedAt.size === 0) finished();
+  }
+
+  return {
+    start(): void {
       socket.cork();
       for (let stream = 0; stream < run.streams; stream++) send();
       socket.uncork();
-    });
-  } finally {
-    socket.removeAllListeners('close');
-    socket.destroy();
-  }
+    },
+    receive(chunk: Buffer): void {
+      socket.cork();
+      reader.push(chunk, take);
+      for (let open = waiting; open > 0 && sendWindow >= request.length; open--) {
+        waiting--;
+        send();
+      }
+      if (received > WIDE_WINDOW / 2) {
+        socket.write(frame(FRAME.windowUpdate, 0, 0, number31(received)));
+        received = 0;
+      }
+      socket.uncork();
+    },
+  };
 }
 
 /** Connects, and asks the server to keep no header table: its trailers are then the same bytes for every answer. */
@@ -162,7 +204,17 @@ async function open(port: number): Promise<Socket> {
   await once(socket, 'connect');
   const [headerTableSize, initialWindowSize] = [1, 4];
   socket.write(PREFACE);
-  socket.write(frame(FRAME.settings, 0, 0, settings([[headerTableSize, 0], [initialWindowSize, WIDE_WINDOW]])));
+  socket.write(
+    frame(
+      FRAME.settings,
+      0,
+      0,
+      settings([
+        [headerTableSize, 0],
+        [initialWindowSize, WIDE_WINDOW],
+      ]),
+    ),
+  );
   socket.write(frame(FRAME.windowUpdate, 0, 0, number31(WIDE_WINDOW)));
   return socket;
 }

@@ -12,7 +12,12 @@ export const PREFACE = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', 'latin1')
 const HEAD_BYTES = 9;
 
 /** Writes a frame's 9 bytes of head. */
-export function frameHead(frame: { readonly type: number; readonly flags: number; readonly stream: number; readonly length: number }): Buffer {
+export function frameHead(frame: {
+  readonly type: number;
+  readonly flags: number;
+  readonly stream: number;
+  readonly length: number;
+}): Buffer {
   const head = Buffer.allocUnsafe(HEAD_BYTES);
   head.writeUIntBE(frame.length, 0, 3);
   head[3] = frame.type;

@@ -19,7 +19,8 @@ export function hasWrk(): boolean {
 }
 
 /** How a person gets wrk. */
-export const WRK_HINT = 'wrk is the load generator for REST and is not installed: apt-get install wrk (Debian, Ubuntu), brew install wrk (macOS)';
+export const WRK_HINT =
+  'wrk is the load generator for REST and is not installed: apt-get install wrk (Debian, Ubuntu), brew install wrk (macOS)';
 
 /** Runs wrk. Rejects when any answer was not 200, with the first of them: a figure with errors in it means nothing. */
 export async function runWrk(load: RestLoad): Promise<LoadResult> {
@@ -38,15 +39,33 @@ export async function runWrk(load: RestLoad): Promise<LoadResult> {
 
 async function wrk(load: RestLoad, env: Readonly<Record<string, string>>): Promise<LoadResult & { readonly firstBad: string }> {
   const threads = Math.min(load.connections, Math.max(1, Math.floor(availableParallelism() / 2)));
-  const args = ['-t', threads, '-c', load.connections, '-d', `${Math.max(1, Math.round(load.seconds))}s`, '--timeout', '10s', '-s', join(import.meta.dirname, 'post.lua'), load.url];
-  const child = spawn('wrk', args.map(String), { env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'inherit'], timeout: (load.seconds + 30) * 1000 });
+  const args = [
+    '-t',
+    threads,
+    '-c',
+    load.connections,
+    '-d',
+    `${Math.max(1, Math.round(load.seconds))}s`,
+    '--timeout',
+    '10s',
+    '-s',
+    join(import.meta.dirname, 'post.lua'),
+    load.url,
+  ];
+  const child = spawn('wrk', args.map(String), {
+    env: { ...process.env, ...env },
+    stdio: ['ignore', 'pipe', 'inherit'],
+    timeout: (load.seconds + 30) * 1000,
+  });
   const output: string[] = [];
   child.stdout.setEncoding('utf8').on('data', (text: string) => output.push(text));
   await once(child, 'close');
   const text = output.join('');
   const figures = /^BENCH (.*)$/m.exec(text)?.[1];
   if (figures === undefined) throw new Error(`wrk gave no figures for ${load.url}:\n${text}`);
-  const { requests, seconds, errors, p50Ms, p90Ms, p99Ms } = JSON.parse(figures) as Omit<LoadResult, 'perSecond'> & { readonly seconds: number };
+  const { requests, seconds, errors, p50Ms, p90Ms, p99Ms } = JSON.parse(figures) as Omit<LoadResult, 'perSecond'> & {
+    readonly seconds: number;
+  };
   const firstBad = /^FIRST BAD (.*)$/m.exec(text)?.[1] ?? 'a connection that failed or timed out';
   return { requests, errors, perSecond: requests / seconds, p50Ms, p90Ms, p99Ms, firstBad };
 }

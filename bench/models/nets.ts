@@ -46,7 +46,19 @@ export const MLP: BenchModel = {
 };
 
 /** Channels and strides of the conv net's layers. */
-const CONVOLUTIONS = [[64, 1], [64, 1], [64, 1], [64, 1], [128, 2], [128, 1], [128, 1], [128, 1], [256, 2], [256, 1], [256, 1]] as const;
+const CONVOLUTIONS = [
+  [64, 1],
+  [64, 1],
+  [64, 1],
+  [64, 1],
+  [128, 2],
+  [128, 1],
+  [128, 1],
+  [128, 1],
+  [256, 2],
+  [256, 1],
+  [256, 1],
+] as const;
 
 /** A convolutional net on 32 x 32 x 3 pictures (channels last, as TensorFlow's clients send them): 340 million multiplications a picture. */
 export const CONV: BenchModel = {
@@ -65,7 +77,12 @@ export const CONV: BenchModel = {
     }
     const flat = graph.node('Flatten', [graph.node('GlobalAveragePool', [x])], { axis: 1 });
     const y = graph.node('Softmax', [graph.dense(flat, inner, 10)], { axis: -1 });
-    return graph.finish('conv', [{ name: 'x', dtype: 'float', shape: ['N', 32, 32, 3] }], { name: 'y', dtype: 'float', shape: ['N', 10] }, y);
+    return graph.finish(
+      'conv',
+      [{ name: 'x', dtype: 'float', shape: ['N', 32, 32, 3] }],
+      { name: 'y', dtype: 'float', shape: ['N', 10] },
+      y,
+    );
   },
 };
 
@@ -107,7 +124,8 @@ function normalize(graph: GraphBuilder, x: string): string {
 function attention(graph: GraphBuilder, x: string): string {
   const depth = WIDTH / HEADS;
   const split = graph.integers([0, TOKENS, HEADS, depth]); // 0 keeps the batch dimension
-  const heads = (perm: readonly number[]) => graph.node('Transpose', [graph.node('Reshape', [graph.dense(x, WIDTH, WIDTH), split])], { perm });
+  const heads = (perm: readonly number[]) =>
+    graph.node('Transpose', [graph.node('Reshape', [graph.dense(x, WIDTH, WIDTH), split])], { perm });
   const queries = heads([0, 2, 1, 3]);
   const keys = heads([0, 2, 3, 1]);
   const values = heads([0, 2, 1, 3]);

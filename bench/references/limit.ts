@@ -23,7 +23,16 @@ interface Loop {
 if (isMainThread) {
   const [model = '', input = '', dtype = '', shape = '', sessions = '', threads = '', milliseconds = ''] = process.argv.slice(2);
   const gate = new Int32Array(new SharedArrayBuffer(4));
-  const loop: Loop = { model, input, dtype, shape: JSON.parse(shape) as number[], threads: Number(threads), milliseconds: Number(milliseconds), gate, sessions: Number(sessions) };
+  const loop: Loop = {
+    model,
+    input,
+    dtype,
+    shape: JSON.parse(shape) as number[],
+    threads: Number(threads),
+    milliseconds: Number(milliseconds),
+    gate,
+    sessions: Number(sessions),
+  };
   const workers = Array.from({ length: loop.sessions }, () => new Worker(new URL(import.meta.url), { workerData: loop }));
   const rates = await Promise.all(workers.map(async (worker) => ((await once(worker, 'message')) as [number])[0]));
   process.stdout.write(`${JSON.stringify({ rowsPerSecond: rates.reduce((sum, rate) => sum + rate, 0) })}\n`);
@@ -48,7 +57,8 @@ async function runLoop(loop: Loop): Promise<number> {
   await session.run(feeds);
   // Creating a session blocks its thread only: wait until every loop has its own.
   if (Atomics.add(loop.gate, 0, 1) + 1 === loop.sessions) Atomics.notify(loop.gate, 0);
-  for (let ready = Atomics.load(loop.gate, 0); ready < loop.sessions; ready = Atomics.load(loop.gate, 0)) Atomics.wait(loop.gate, 0, ready, 30_000);
+  for (let ready = Atomics.load(loop.gate, 0); ready < loop.sessions; ready = Atomics.load(loop.gate, 0))
+    Atomics.wait(loop.gate, 0, ready, 30_000);
   const startedAt = performance.now();
   let runs = 0;
   let now = startedAt;

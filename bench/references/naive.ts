@@ -16,7 +16,10 @@ app.post('/v1/models/:model', async (request) => {
   const { instances } = request.body as { instances: unknown[] };
   const values = instances.flat(Number.POSITIVE_INFINITY) as number[];
   const shape = [instances.length, ...rowShape];
-  const tensor = dtype === 'int64' ? new Tensor('int64', BigInt64Array.from(values, BigInt), shape) : new Tensor('float32', Float32Array.from(values), shape);
+  const tensor =
+    dtype === 'int64'
+      ? new Tensor('int64', BigInt64Array.from(values, BigInt), shape)
+      : new Tensor('float32', Float32Array.from(values), shape);
   const result = (await session.run({ [input]: tensor }))[output];
   if (result === undefined) throw new Error(`no output ${output}`);
   const numbers = Array.from(result.data as Float32Array);

@@ -314,12 +314,14 @@ export function startInferClient(deps: InferClientDeps): InferClient {
         for (const tensor of answer.outputs) {
           outputs.set(tensor.name, { dtype: tensor.dtype, shape: tensor.shape, bytes: await fetchPayload(tensor, undefined) });
         }
+        releaseOutputs(answer);
         succeed(flight, { outputs, timings: answer.timings });
         return;
       }
       flight.assembly ??= new RowAssembly(flight.rows);
       const { assembly } = flight;
       const complete = await assembly.addFetched(answer, async (tensor, into) => fetchPayload(tensor, into));
+      releaseOutputs(answer);
       if (complete) succeed(flight, assembly.finish());
     } catch (caught) {
       const error = toServeError(caught);
@@ -329,6 +331,10 @@ export function startInferClient(deps: InferClientDeps): InferClient {
         resend(flight, 'outputs-lost', new ServeError('UNAVAILABLE', error.message, { cause: error }));
       else if (flight.state === 'submitted') fail(flight, error);
     }
+  }
+
+  function releaseOutputs(answer: OutputsAnswer): void {
+    for (const { payload } of answer.outputs) if (payload.type === 'claim') blobs.finished(payload);
   }
 
   function cancel(flight: Flight): void {

@@ -14,7 +14,7 @@ import { checkRegistrySettings, type RegistrySettings, registryWarnings } from '
 import { followConfigFile } from './config-file.ts';
 import { createRegistryEvents } from './events.ts';
 import { startLeadership } from './leadership.ts';
-import { startLeading } from './leading.ts';
+import { type LeadingMemory, startLeading } from './leading.ts';
 import { answerQuestions } from './questions.ts';
 import { type ConfigSeed, readSeed } from './running-config.ts';
 import { readServingOptions } from './serving-options.ts';
@@ -69,6 +69,7 @@ export async function startRegistry(deps: RegistryDeps): Promise<Registry> {
   const { promise: initialLoad, resolve: initialLoaded } = Promise.withResolvers<void>();
   let isReady = false;
   let highestHeard = 0;
+  let memory: LeadingMemory | undefined;
 
   await using starting = new AsyncDisposableStack();
   const detail = (leading: boolean): RegistryDetail => ({ leading });
@@ -97,7 +98,6 @@ export async function startRegistry(deps: RegistryDeps): Promise<Registry> {
     async lead(fencingToken, lost) {
       highestHeard = Math.max(highestHeard, fencingToken);
       await using beginning = new AsyncDisposableStack();
-      await clock.sleep(Math.max(0, firstSightMs - clock.now()), stopping.signal);
       const seed = await currentSeed();
       const leading = beginning.use(
         await startLeading({
@@ -114,12 +114,17 @@ export async function startRegistry(deps: RegistryDeps): Promise<Registry> {
           sourceOf,
           lease,
           fencingToken,
+          memory,
+          firstSight: () => clock.sleep(Math.max(0, firstSightMs - clock.now()), stopping.signal),
           lost(reason, heardToken = 0) {
             highestHeard = Math.max(highestHeard, heardToken);
             lost(reason);
           },
         }),
       );
+      beginning.defer(() => {
+        memory = leading.memory();
+      });
       beginning.use(answerQuestions({ transport, subjects, clock, events, settings, leading }));
       if (settings.modelConfigFile !== '' && settings.modelConfigFilePollWaitSeconds > 0) {
         beginning.use(followConfigFile({ clock, events, settings, leading }));

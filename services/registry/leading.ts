@@ -30,6 +30,7 @@ import {
   loadProgress,
   type ModelState,
   routedModelOf,
+  storeModel,
 } from './model-state.ts';
 import { startModelWatch } from './model-watch.ts';
 import { createRoutingPublisher, type RoutingPublisher } from './routing-publisher.ts';
@@ -38,6 +39,7 @@ import type { ServingOptions } from './serving-options.ts';
 import { createSignatureFetcher } from './signature-fetcher.ts';
 import type { VersionSource } from './source.ts';
 import { decideFleet, type TransitionPolicy } from './transition-policy.ts';
+import type { StoredModel } from './version-record.ts';
 
 export interface LeadingDeps {
   readonly transport: Transport;
@@ -53,8 +55,19 @@ export interface LeadingDeps {
   readonly sourceOf: (model: ModelConfig) => VersionSource;
   readonly lease: string;
   readonly fencingToken: number;
+  /** What this process knew when it led last. */
+  readonly memory: LeadingMemory | undefined;
+  /** Resolves when the heartbeats of all members have had time to arrive: nothing is decided or told before. */
+  readonly firstSight: () => Promise<void>;
   /** Ends this leadership. `heardToken`: the higher fencing token that was heard. */
   readonly lost: (reason: string, heardToken?: number) => void;
+}
+
+/** What a leader takes along into its next leadership. */
+export interface LeadingMemory {
+  readonly fencingToken: number;
+  readonly models: ReadonlyMap<string, StoredModel>;
+  readonly config: Pick<ConfigSeed, 'models' | 'digest'>;
 }
 
 /** A leadership under way. */
@@ -62,6 +75,7 @@ export interface Leading extends AsyncDisposable {
   readonly config: ConfigStore;
   readonly routing: RoutingPublisher;
   model(name: string): ModelState | undefined;
+  memory(): LeadingMemory;
   /** Replaces the model list, see `ConfigStore.replace`, and starts to act on it. Returns the names of models that were not there before. */
   apply(models: readonly ModelConfig[], expectedRevision: number | null, seedDigest?: string): Promise<readonly string[]>;
   /** Resolves when each of the models has a version available or has settled in error, with how; with what is known once `signal` aborts. */
@@ -81,8 +95,11 @@ export async function startLeading(deps: LeadingDeps): Promise<Leading> {
   const prefix = settings.statePrefix;
   await using starting = new AsyncDisposableStack();
   const documents = starting.use(await openModelDocuments({ store, clock, events, prefix, fencing, lost }));
-  const config = await openConfigStore({ store, key: `${prefix}/config`, fencing, seed: deps.seed });
+  // What was not written while the store was away is taken from memory, unless somebody else has led since: the next token then is not ours.
+  const memory = deps.memory?.fencingToken === fencingToken - 1 || documents.restored.size === 0 ? deps.memory : undefined;
+  const config = await openConfigStore({ store, key: `${prefix}/config`, fencing, seed: deps.seed, remembered: memory?.config });
   const models = new Map(documents.restored);
+  for (const [name, stored] of memory?.models ?? []) models.set(name, createModelState(name, stored));
   const routing = createRoutingPublisher(transport, subjects, fencingToken);
   const assigner = createAssigner(transport, subjects, clock, fencingToken);
   const signatures = starting.use(createSignatureFetcher({ transport, subjects, clock, events, onRetry: poke }));
@@ -90,6 +107,7 @@ export async function startLeading(deps: LeadingDeps): Promise<Leading> {
   const pollMs = settings.fileSystemPollWaitSeconds * 1000;
   let timer: Timer | undefined;
   let timerAtMs = Number.POSITIVE_INFINITY;
+  let begun = false;
   let stopped = false;
   let changing: Promise<unknown> = Promise.resolve();
 
@@ -104,7 +122,7 @@ export async function startLeading(deps: LeadingDeps): Promise<Leading> {
     timerAtMs = atMs;
     timer = clock.schedule(delayMs, () => {
       timerAtMs = Number.POSITIVE_INFINITY;
-      if (!stopped) turn();
+      if (begun && !stopped) turn();
     });
   }
 
@@ -259,7 +277,10 @@ export async function startLeading(deps: LeadingDeps): Promise<Leading> {
     timer?.[Symbol.dispose]();
     await Promise.all([...models.values()].map((model) => model.watch?.[Symbol.asyncDispose]()));
   });
+  // Folders are looked at meanwhile.
   await follow(config.running);
+  await deps.firstSight();
+  begun = true;
   turn();
   const running = starting.move();
 
@@ -267,6 +288,11 @@ export async function startLeading(deps: LeadingDeps): Promise<Leading> {
     config,
     routing,
     model: (name) => models.get(name),
+    memory: () => ({
+      fencingToken,
+      models: new Map([...models].map(([name, model]) => [name, storeModel(model)])),
+      config: { models: config.running.models, digest: config.seedDigest },
+    }),
     apply(wanted, expectedRevision, seedDigest) {
       // One change at a time, in the order in which they came.
       const change = changing.then(async () => follow(await config.replace(wanted, expectedRevision, seedDigest)));

@@ -79,8 +79,10 @@ export async function openConfigStore(options: {
   readonly key: string;
   readonly fencing: Fencing;
   readonly seed: ConfigSeed;
+  /** What this process knew to be in force, for a store that was emptied. */
+  readonly remembered: ConfigSeed | undefined;
 }): Promise<ConfigStore> {
-  const { store, key, fencing, seed } = options;
+  const { store, key, fencing, seed, remembered } = options;
   const stored = await store.get<StoredConfig>(key);
   let seedDigest = stored?.value.seedDigest ?? '';
   let running: RunningConfig = { models: stored === null ? [] : parseModelList(stored.value.configText), revision: stored?.revision ?? 0 };
@@ -101,7 +103,8 @@ export async function openConfigStore(options: {
     return running;
   }
 
-  if (stored === null || seedDigest !== seed.digest) await replace(seed.models, null, seed.digest);
+  if (stored === null && remembered !== undefined) await replace(remembered.models, null, remembered.digest);
+  if (running.revision === 0 || seedDigest !== seed.digest) await replace(seed.models, null, seed.digest);
   return {
     get running() {
       return running;

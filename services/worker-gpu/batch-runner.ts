@@ -3,7 +3,7 @@
  * and the batch's token goes back. A part that fails with others runs again alone, so that it cannot fail its neighbours.
  */
 import type { Span } from '@opentelemetry/api';
-import type { BlobStore } from '#mesh/blobs.ts';
+import type { BlobStore, Claim } from '#mesh/blobs.ts';
 import type { Clock } from '#mesh/clock.ts';
 import { ServeError, type StatusCode, toServeError } from '#mesh/errors.ts';
 import { type MemberId, servableKey } from '#mesh/ids.ts';
@@ -78,7 +78,6 @@ interface BatchRun {
   readonly parts: readonly PartRun[];
   /** The batcher asked for more rows than the parts have. */
   readonly padded: boolean;
-  answered: number;
 }
 
 /** Makes a runner. */
@@ -112,7 +111,6 @@ export function createBatchRunner(options: BatchRunnerOptions): BatchRunner {
       pinned: servable.pin(),
       parts: frame.parts.map((part) => startPart(part)),
       padded: frame.executeRows > rows,
-      answered: 0,
     };
     active.add(batch);
     void runBatch(batch);
@@ -139,7 +137,7 @@ export function createBatchRunner(options: BatchRunnerOptions): BatchRunner {
       await runGroup(batch, batch.parts);
     } catch (caught) {
       // Nothing above is expected to throw; a caller must not wait for its deadline because something did.
-      for (const run of batch.parts) fail(batch, run, toServeError(caught), false);
+      for (const run of batch.parts) fail(run, toServeError(caught), false);
     }
     finish(batch, 'answered');
   }
@@ -150,7 +148,7 @@ export function createBatchRunner(options: BatchRunnerOptions): BatchRunner {
     try {
       wire = decodeTensors(run.part.body);
     } catch (caught) {
-      fail(batch, run, toServeError(caught), false);
+      fail(run, toServeError(caught), false);
       return [];
     }
     const tensors: PartTensor[] = [];
@@ -161,26 +159,26 @@ export function createBatchRunner(options: BatchRunnerOptions): BatchRunner {
         return [];
       }
       const region = regions.take(payload.byteLength);
-      run.regions.push(region);
-      const place = new Uint8Array(region, 0, payload.byteLength);
-      tensors[position] = { name, dtype, shape, bytes: place, shared: region };
-      return [fetchInto(batch, run, payload, place)];
+      tensors[position] = { name, dtype, shape, bytes: new Uint8Array(region, 0, payload.byteLength), shared: region };
+      return [fetchInto(batch, run, payload, region)];
     });
   }
 
-  async function fetchInto(batch: BatchRun, run: PartRun, claim: Parameters<BlobStore['fetch']>[0], place: Uint8Array): Promise<void> {
+  async function fetchInto(batch: BatchRun, run: PartRun, claim: Claim, region: SharedArrayBuffer): Promise<void> {
     run.fetching ??= new AbortController();
     const { fetching } = run;
     const patience = run.deadlineMs - clock.now();
     const timer = Number.isFinite(patience) ? clock.schedule(patience, () => fetching.abort(expired())) : undefined;
     try {
-      await blobs.fetch(claim, { signal: fetching.signal, timeoutMs: FETCH_TIMEOUT_MS, into: place });
+      await blobs.fetch(claim, { signal: fetching.signal, timeoutMs: FETCH_TIMEOUT_MS, into: new Uint8Array(region, 0, claim.byteLength) });
+      // Only now: after a failed fetch a late chunk may still be written, so that region is never used again.
+      run.regions.push(region);
     } catch (caught) {
       if (run.cancelled) return;
       const error = toServeError(caught);
       events.partDropped({ id: batch.frame.servable, reason: 'payload' });
       // The gateway may hold the payload still: it knows whether asking again makes sense.
-      fail(batch, run, error, error.code === 'UNAVAILABLE');
+      fail(run, error, error.code === 'UNAVAILABLE');
     } finally {
       timer?.[Symbol.dispose]();
     }
@@ -195,11 +193,12 @@ export function createBatchRunner(options: BatchRunnerOptions): BatchRunner {
         executors: servable.executors,
         start: (executor) => resolve(startGroup(batch, group, executor)),
         refuse() {
-          for (const run of group) fail(batch, run, new ServeError('UNAVAILABLE', `${servableKey(servable.id)} is no longer loaded`), true);
+          for (const run of group) fail(run, new ServeError('UNAVAILABLE', `${servableKey(servable.id)} is no longer loaded`), true);
           resolve();
         },
       };
-      dispatcher.submit(work);
+      if (servable.usable) dispatcher.submit(work);
+      else work.refuse();
     });
   }
 
@@ -217,7 +216,7 @@ export function createBatchRunner(options: BatchRunnerOptions): BatchRunner {
       await executor.run({ model: servable.model, signature: frame.signature, outputs: frame.outputs, inputs }, (outputs, executedMs) => {
         if (batched) checkBatchedOutputs(outputs, executeRows);
         events.batchRun({ id: servable.id, rows: Math.max(1, rows), executedRows: Math.max(1, executeRows), tookMs: executedMs });
-        answerAll(batch, live, outputs, { executedMs, batchRows: executeRows });
+        answerAll(live, outputs, { executedMs, batchRows: executeRows });
       });
     } catch (caught) {
       await recover(batch, live, toServeError(caught));
@@ -234,7 +233,7 @@ export function createBatchRunner(options: BatchRunnerOptions): BatchRunner {
     for (const run of group) {
       if (died) run.lostOnce = true;
       if (retry.includes(run)) continue;
-      fail(batch, run, died ? new ServeError('INTERNAL', `executing the request ends its executor: ${error.message}`) : error, false);
+      fail(run, died ? new ServeError('INTERNAL', `executing the request ends its executor: ${error.message}`) : error, false);
     }
     for (const run of retry) await runGroup(batch, [run]);
   }
@@ -248,12 +247,11 @@ export function createBatchRunner(options: BatchRunnerOptions): BatchRunner {
     }
     if (clock.now() < run.deadlineMs) return true;
     events.partDropped({ id: batch.frame.servable, reason: 'deadline' });
-    fail(batch, run, expired(), false);
+    fail(run, expired(), false);
     return false;
   }
 
   function answerAll(
-    batch: BatchRun,
     group: readonly PartRun[],
     outputs: readonly RunOutput[],
     facts: { readonly executedMs: number; readonly batchRows: number },
@@ -267,16 +265,12 @@ export function createBatchRunner(options: BatchRunnerOptions): BatchRunner {
       const answer: Answer = { type: 'outputs', requestId, rowStart, rowCount, totalRows, timings, outputs: answers.wire(own) };
       return { gatewayId, answer };
     });
-    answers.send(answered);
-    for (const run of group) {
-      batch.answered++;
-      settle(run, 'OK');
-    }
+    answers.send(answered.filter((_, index) => !group[index]?.cancelled));
+    for (const run of group) settle(run, 'OK');
   }
 
-  function fail(batch: BatchRun, run: PartRun, error: ServeError, resend: boolean): void {
+  function fail(run: PartRun, error: ServeError, resend: boolean): void {
     if (run.state === 'settled') return;
-    batch.answered++;
     settle(run, error.code);
     if (run.cancelled) return;
     const { gatewayId, requestId } = run.part;

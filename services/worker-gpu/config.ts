@@ -142,6 +142,15 @@ export const WORKER_SETTINGS = {
     group: 'Headrace',
     treatment: 'honoured',
   },
+  quarantineAfterDeaths: {
+    name: 'quarantine_after_deaths',
+    type: 'int',
+    default: 8,
+    min: 0,
+    help: 'A servable during whose runs this many executors died within a minute is taken out of service until it is assigned anew; 0: never.',
+    group: 'Headrace',
+    treatment: 'honoured',
+  },
   heldOutputBytes: {
     name: 'held_output_bytes',
     type: 'int',

@@ -26,6 +26,7 @@ export interface WorkerEvents {
   unloaded(fact: { readonly id: ServableId; readonly generation: number; readonly tookMs: number }): void;
   servableLost(fact: { readonly id: ServableId; readonly error: ServeError }): void;
   executorDied(fact: { readonly kind: string; readonly reason: string; readonly id: ServableId | undefined }): void;
+  servableRestored(fact: { readonly kind: string; readonly id: ServableId | undefined }): void;
   warmedUp(fact: { readonly path: string; readonly status: string; readonly records: number; readonly tookMs: number }): void;
   batchRun(fact: { readonly id: ServableId; readonly rows: number; readonly executedRows: number; readonly tookMs: number }): void;
   batchFailed(fact: { readonly id: ServableId; readonly parts: number; readonly retriedApart: boolean; readonly error: ServeError }): void;
@@ -66,11 +67,12 @@ export function createEvents(telemetry: Telemetry, workerId: MemberId): WorkerEv
       log.error({ ...labels(id), ...fact, code: error.code, error: error.message }, 'servable failed to load');
     },
     unloaded: ({ id, ...fact }) => log.info({ ...labels(id), ...fact }, 'servable unloaded'),
-    servableLost: ({ id, error }) => log.error({ ...labels(id), error: error.message }, 'servable lost: no executor can load it again'),
+    servableLost: ({ id, error }) => log.error({ ...labels(id), error: error.message }, 'servable lost'),
     executorDied({ kind, reason, id }) {
       metrics.executorDeaths.inc({ kind });
       log.error({ kind, reason, ...(id ? labels(id) : {}) }, 'executor died');
     },
+    servableRestored: ({ kind, id }) => log.info({ kind, ...(id ? labels(id) : {}) }, 'servable loaded again after a death'),
     warmedUp({ path, status, records, tookMs }) {
       metrics.warmupRecords.inc(records);
       metrics.warmupLatency.observe({ model_path: path, status }, tookMs * 1000);

@@ -90,6 +90,8 @@ export interface ExecutorOptions {
   readonly onCapacity: () => void;
   /** The thread died, or was given up. `model` is what it was doing. */
   readonly onDeath: (reason: string, model: ModelKey | undefined) => void;
+  /** A servable can be run again after a death. */
+  readonly onRestored: (model: ModelKey) => void;
   /** A servable could not be loaded again after a death. */
   readonly onModelLost: (model: ModelKey, error: ServeError) => void;
 }
@@ -183,7 +185,9 @@ export function createExecutor(options: ExecutorOptions): Executor {
   async function reload(model: ModelKey, held: Held): Promise<void> {
     try {
       await loadOn(model, held);
-      if (models.get(model) === held) options.onCapacity();
+      if (models.get(model) !== held) return await unloadOn(model);
+      options.onCapacity();
+      options.onRestored(model);
     } catch (caught) {
       if (models.get(model) !== held) return;
       // Another servable's load killed the new thread: not this one's fault.

@@ -1,9 +1,6 @@
 import type { BlobStore, Claim } from '#mesh/blobs.ts';
-import { ByteReader } from '#mesh/bytes.ts';
 import type { Clock, Timer } from '#mesh/clock.ts';
-import type { ClaimId, MemberId } from '#mesh/ids.ts';
-import type { Subjects } from '#mesh/subjects.ts';
-import type { Transport } from '#mesh/transport.ts';
+import type { ClaimId } from '#mesh/ids.ts';
 
 /** How long a gateway has for fetching an output. */
 const HELD_MS = 60_000;
@@ -11,40 +8,30 @@ const HELD_MS = 60_000;
 /** Outputs too large for a message, held until their gateway has them. */
 export interface HeldOutputs extends AsyncDisposable {
   readonly heldBytes: number;
-  /** Holds bytes that nobody will change. They go when all of them were asked for, after a minute, or first of all when memory is short. */
+  /** Holds bytes that nobody will change. They go when their gateway says that it has them, after a minute, or first of all when memory is short. */
   hold(bytes: Uint8Array): Claim;
 }
 
 /** What held outputs are made with. */
 export interface HeldOutputsOptions {
   readonly blobs: BlobStore;
-  readonly transport: Transport;
-  readonly subjects: Subjects;
   readonly clock: Clock;
-  readonly id: MemberId;
   /** Beyond this, the oldest go first. */
   readonly limitBytes: number;
+  /** Called with the bytes held after each change. */
+  readonly onChange: (heldBytes: number) => void;
 }
 
-/** Starts holding outputs. It listens to the questions for chunks beside the blob store, and lets a blob go once every byte was asked for. */
+/** Starts holding outputs. What a gateway has fetched the blob store lets go by itself (`BlobStore.finished`); this holds the bounds. */
 export function startHeldOutputs(options: HeldOutputsOptions): HeldOutputs {
-  const { blobs, transport, subjects, clock, id, limitBytes } = options;
-  const held = new Map<ClaimId, { unasked: number; readonly timer: Timer }>();
-
-  const watching = transport.subscribe(subjects.blob(id), (message) => {
-    const question = new ByteReader(message.data);
-    const claimId = question.f64() as ClaimId;
-    question.f64();
-    const output = held.get(claimId);
-    if (output === undefined) return;
-    output.unasked -= question.f64();
-    if (output.unasked <= 0) release(claimId);
-  });
+  const { blobs, clock, limitBytes } = options;
+  const held = new Map<ClaimId, Timer>();
 
   function release(claimId: ClaimId): void {
-    held.get(claimId)?.timer[Symbol.dispose]();
+    held.get(claimId)?.[Symbol.dispose]();
     held.delete(claimId);
     blobs.release(claimId);
+    options.onChange(blobs.heldBytes);
   }
 
   return {
@@ -57,11 +44,14 @@ export function startHeldOutputs(options: HeldOutputsOptions): HeldOutputs {
         release(claimId);
       }
       const claim = blobs.hold(bytes);
-      held.set(claim.claimId, { unasked: bytes.byteLength, timer: clock.schedule(HELD_MS, () => release(claim.claimId)) });
+      held.set(
+        claim.claimId,
+        clock.schedule(HELD_MS, () => release(claim.claimId)),
+      );
+      options.onChange(blobs.heldBytes);
       return claim;
     },
     async [Symbol.asyncDispose]() {
-      watching[Symbol.dispose]();
       for (const claimId of [...held.keys()]) release(claimId);
     },
   };

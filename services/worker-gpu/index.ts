@@ -3,7 +3,7 @@ import { fromUtf8, utf8 } from '#mesh/bytes.ts';
 import type { Clock } from '#mesh/clock.ts';
 import type { Assignment, SignaturesAnswer, SignaturesQuestion, WorkerDetail } from '#mesh/control.ts';
 import { ServeError, toServeError } from '#mesh/errors.ts';
-import { createSequence, type MemberId, newMemberId, type ServableId } from '#mesh/ids.ts';
+import { createSequence, type MemberId, newMemberId, type ServableId, servableKey } from '#mesh/ids.ts';
 import { decodeBatch, decodeCancel } from '#mesh/messages.ts';
 import { type Presence, startPresence } from '#mesh/presence.ts';
 import type { Subjects } from '#mesh/subjects.ts';
@@ -13,6 +13,7 @@ import { createAnswerSender } from './answer-sender.ts';
 import { createBatchRunner } from './batch-runner.ts';
 import { readBatchingFile } from './batching-file.ts';
 import { opThreads, parseExecutionProviders, type WorkerSettings } from './config.ts';
+import { createCrashRecord } from './crash-record.ts';
 import { createDispatcher } from './dispatcher.ts';
 import { createEvents } from './events.ts';
 import { createExecutor, type Executor } from './executor.ts';
@@ -28,6 +29,9 @@ import { createWarmUp } from './warmup.ts';
 
 /** Idle buffers for fetched payloads are kept up to this many bytes. */
 const KEPT_REGION_BYTES = 256 * 1024 * 1024;
+
+/** Deaths of executors count against a servable for this long. */
+const QUARANTINE_WINDOW_MS = 60_000;
 
 /** What a worker is started with. */
 export interface WorkerDeps {
@@ -63,6 +67,7 @@ export async function startWorker(deps: WorkerDeps): Promise<Worker> {
   const events = createEvents(telemetry, id);
   const dispatcher = createDispatcher();
   const namesByModel = new Map<ModelKey, ServableId>();
+  const crashes = createCrashRecord({ clock, limit: settings.quarantineAfterDeaths, windowMs: QUARANTINE_WINDOW_MS });
   let draining = false;
   let presence: Presence | undefined;
 
@@ -80,7 +85,14 @@ export async function startWorker(deps: WorkerDeps): Promise<Worker> {
       clock,
       hangMs: settings.executorHangMs,
       onCapacity: dispatcher.pump,
-      onDeath: (reason, model) => events.executorDied({ kind, reason, id: model === undefined ? undefined : namesByModel.get(model) }),
+      onDeath(reason, model) {
+        const name = model === undefined ? undefined : namesByModel.get(model);
+        events.executorDied({ kind, reason, id: name });
+        const servable = name && manager.find(name);
+        if (model !== undefined && servable?.model === model && crashes.record(model))
+          manager.lost(servable, quarantined(servable.id, settings, reason));
+      },
+      onRestored: (model) => events.servableRestored({ kind, id: namesByModel.get(model) }),
       onModelLost: (model, error) => loader.modelLost(executor, model, error),
     });
     return executor;
@@ -88,7 +100,7 @@ export async function startWorker(deps: WorkerDeps): Promise<Worker> {
 
   await using starting = new AsyncDisposableStack();
   const blobs = starting.use(startBlobStore({ transport, subjects, id }));
-  const outputs = starting.use(startHeldOutputs({ blobs, transport, subjects, clock, id, limitBytes: settings.heldOutputBytes }));
+  const outputs = starting.use(startHeldOutputs({ blobs, clock, limitBytes: settings.heldOutputBytes, onChange: events.heldOutputs }));
   const pool = starting.use(createExecutorPool(settings.executors || processors, makeExecutor));
   const loader = createLoader({
     pool,
@@ -107,7 +119,10 @@ export async function startWorker(deps: WorkerDeps): Promise<Worker> {
       const { executionProvider: provider, remarks } = description;
       events.loadedOn({ id: assigned.id, executor: kind, provider, remarks });
     },
-    onDropped: (model) => namesByModel.delete(model),
+    onDropped(model) {
+      namesByModel.delete(model);
+      crashes.forget(model);
+    },
   });
   const manager: Manager = createManager({
     loader,
@@ -126,11 +141,7 @@ export async function startWorker(deps: WorkerDeps): Promise<Worker> {
     transport,
     subjects,
     inlineTensorBytes: settings.inlineTensorBytes,
-    hold(bytes) {
-      const claim = outputs.hold(bytes);
-      events.heldOutputs(outputs.heldBytes);
-      return claim;
-    },
+    hold: outputs.hold,
     onUnsent: (gatewayId, error) => events.answerUnsent({ gatewayId, error }),
   });
   const runner = createBatchRunner({
@@ -189,6 +200,13 @@ export async function startWorker(deps: WorkerDeps): Promise<Worker> {
       events.stopped();
     },
   };
+}
+
+function quarantined(id: ServableId, settings: WorkerSettings, reason: string): ServeError {
+  return new ServeError(
+    'INTERNAL',
+    `${servableKey(id)} is quarantined: executors that ran it died ${settings.quarantineAfterDeaths} times within ${QUARANTINE_WINDOW_MS / 1000} s (--quarantine_after_deaths), the last one ${reason}`,
+  );
 }
 
 /** Waits for something, but not longer than a bound. */

@@ -108,15 +108,16 @@ export function createLoader(options: LoaderOptions): ExecutorLoader {
         signal.throwIfAborted();
         const batching = assigned.perModelBatching ? await options.readBatchingFile(assigned) : assigned.batching;
         let description: ModelDescription | undefined;
+        loaded.set(model, { executors, onLost });
         // One executor after the other: the others go on serving meanwhile, and a broken file costs one attempt.
-        for (const executor of executors) {
+        for (const executor of [...executors]) {
           const loading = executor.load(model, plan.platform.runtime, requestOf(assigned, options));
           description = await Promise.race([loading, abandoned.promise]);
           options.onLoadedOn(assigned, model, { kind: executor.kind, description });
           if (assigned.run.warmup) await Promise.race([options.warmUp(assigned, executor, model, description), abandoned.promise]);
         }
-        if (description === undefined) throw new ServeError('INTERNAL', 'a servable was planned without executors (this is a bug)');
-        loaded.set(model, { executors, onLost });
+        if (description === undefined || executors.length === 0)
+          throw new ServeError('INTERNAL', 'every executor lost the servable while it was loaded');
         const close = () => drop(model, executors);
         return createServable({ assigned, model, description, estimatedBytes: plan.estimatedBytes, batching, executors, close });
       } catch (caught) {

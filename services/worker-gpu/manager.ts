@@ -363,12 +363,12 @@ export function createManager(options: ManagerOptions): Manager {
         entry.serving = undefined;
         setState(entry, 'END', {
           code: error.code,
-          message: `the servable cannot be kept loaded: ${error.message}`,
+          message: error.message,
         });
       }
+      void servable.close();
       options.onUnusable(servable);
       reservations.delete(servable);
-      void servable.close();
     },
     async close() {
       closed = true;

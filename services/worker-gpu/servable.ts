@@ -17,6 +17,8 @@ export interface Servable {
   readonly executors: readonly Executor[];
   /** Batches it takes at once from each batcher: one running and one ready on each executor, bounded by `numBatchThreads`. */
   readonly tokens: number;
+  /** False once it was closed: what still waits for it will never run. */
+  readonly usable: boolean;
   /** Pins it until the returned handle is disposed. */
   pin(): Disposable;
   /** Resolves when nothing pins it. */
@@ -39,6 +41,7 @@ export interface ServableParts {
 /** Makes a servable of what a load brought. */
 export function createServable(parts: ServableParts): Servable {
   let pins = 0;
+  let usable = true;
   let whenIdle: (() => void)[] = [];
   const servable: Servable = {
     id: parts.assigned.id,
@@ -52,6 +55,9 @@ export function createServable(parts: ServableParts): Servable {
       const slots = parts.executors.length * SLOTS_PER_EXECUTOR;
       const most = servable.batching?.numBatchThreads ?? 0;
       return most > 0 ? Math.min(slots, most) : slots;
+    },
+    get usable() {
+      return usable;
     },
     pin() {
       pins++;
@@ -67,7 +73,10 @@ export function createServable(parts: ServableParts): Servable {
       };
     },
     idle: () => (pins === 0 ? Promise.resolve() : new Promise((resolve) => whenIdle.push(resolve))),
-    close: parts.close,
+    close() {
+      usable = false;
+      return parts.close();
+    },
   };
   return servable;
 }

@@ -90,7 +90,7 @@ export function startTraffic(gateways: readonly GatewayAddress[], seed: number):
 
   const small = () => randomQuestion(random, 'half_plus_two', [1 + Math.floor(random() * 8)]);
   const rows = () => randomQuestion(random, 'affine', [1 + Math.floor(random() * 4), AFFINE.inputs]);
-  const large = () => randomQuestion(random, 'half_plus_two', [LARGE_ELEMENTS]);
+  const large = () => randomQuestion(random, 'half_plus_two', [1, LARGE_ELEMENTS]);
   const clients = gateways.flatMap((_, index) => [
     client(index, 'rest', small),
     client(index, 'rest', rows),

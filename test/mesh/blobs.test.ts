@@ -48,6 +48,15 @@ describe('claims', () => {
     await expect(holder.fetch(claim, patience())).rejects.toMatchObject({ code: 'NOT_FOUND' });
   });
 
+  test('the holder lets go when the last fetcher says so', async () => {
+    const { holder, fetcher } = pair(100);
+    const claim = holder.hold(bytesOf(450));
+    await fetcher.fetch(claim, patience());
+    fetcher.finished(claim);
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(holder.heldBytes).toBe(0);
+  });
+
   test('a holder that has gone is unavailable', async () => {
     const { holder, fetcher } = pair(100);
     const claim = holder.hold(bytesOf(450));

@@ -15,7 +15,7 @@ const descriptors = loadFileDescriptors();
 const files = descriptors.map((bytes) => descriptor.FileDescriptorProto.decode(bytes) as unknown as FileDescriptor);
 
 /** Every field of every message as `message.field = number type`. */
-function fieldsOf(root: protobuf.Root): readonly string[] {
+function fieldsOf(root: protobuf.NamespaceBase): readonly string[] {
   const lines: string[] = [];
   const walk = (space: protobuf.NamespaceBase) => {
     for (const one of space.nestedArray) {
@@ -26,7 +26,8 @@ function fieldsOf(root: protobuf.Root): readonly string[] {
     }
   };
   walk(root);
-  return lines.filter((line) => !line.startsWith('.google.')).sort();
+  // Reading a descriptor back makes a map's entries messages of their own.
+  return lines.filter((line) => !line.startsWith('.google.') && !/Entry\.(key|value) /.test(line)).sort();
 }
 
 function lineOf(field: protobuf.Field): string {
@@ -54,7 +55,7 @@ describe('file descriptors', () => {
   test('read back, they say the same as the .proto files', () => {
     const set = descriptor.FileDescriptorSet.fromObject({});
     (set as unknown as { file: unknown[] }).file = files.map((file) => file);
-    const read = protobuf.Root.fromDescriptor(set).resolveAll();
+    const read = (protobuf.Root as unknown as { fromDescriptor(from: unknown): protobuf.Root }).fromDescriptor(set).resolveAll();
     const wanted = fieldsOf(loadRoot().resolveAll());
     expect(wanted.length).toBeGreaterThan(200);
     expect(fieldsOf(read)).toEqual(wanted);

@@ -96,10 +96,21 @@ describe('leadership', () => {
     });
     expect(plane.version('m', 2)?.routable).toBe(true);
     flaky.comeBack();
-    await plane.clock.advance(5000);
-    expect(registry.leading).toBe(true);
-    const stored = await plane.store.get<{ versions: readonly { usable: { version: number } }[] }>('registry/model/m');
-    expect(stored?.value.versions.map(({ usable }) => usable.version)).toEqual([2]);
+    const before = plane.updates.length;
+    const storedVersions = async () => {
+      const stored = await plane.store.get<{ versions: readonly { usable: { version: number } }[] }>('registry/model/m');
+      return stored?.value.versions.map(({ usable }) => usable.version).join();
+    };
+    let stored: string | undefined;
+    await plane.until(() => {
+      void storedVersions().then((versions) => {
+        stored = versions;
+      });
+      return registry.leading && stored === '2';
+    });
+    for (const { models } of plane.updates.slice(before)) {
+      for (const { versions } of models) expect(versions.filter(({ routable }) => routable).map(({ version }) => version)).toEqual([2]);
+    }
     expect(plane.version('m', 2)?.routable).toBe(true);
   });
 
@@ -116,11 +127,12 @@ describe('leadership', () => {
     const seen = worker.assignments.at(-1)?.fencingToken ?? 0;
     flaky.goAway();
     await plane.clock.advance(3000);
+    const before = plane.updates.length;
     flaky.comeBack(createMemoryStateStore({ clock: plane.clock }));
-    await plane.clock.advance(5000);
-    expect(registry.leading).toBe(true);
-    expect(worker.assignments.at(-1)?.fencingToken).toBeGreaterThanOrEqual(seen);
-    await plane.until(() => plane.version('m', 1)?.routable);
+    await plane.until(() => registry.leading && (worker.assignments.at(-1)?.fencingToken ?? 0) > seen);
+    for (const { models } of plane.updates.slice(before)) for (const { versions } of models) expect(versions[0]?.routable).toBe(true);
+    const config = await plane.ask({ type: 'read-config' });
+    expect(config.type === 'config' && config.configText).toContain('"m"');
     await plane.writeVersion('m', 2);
     await plane.until(() => plane.version('m', 2)?.routable);
   });

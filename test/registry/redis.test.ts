@@ -43,7 +43,7 @@ if (hasRedisServer) {
       const idle: WorkerDetail = { fencingToken: 0, assignmentRevision: 0, memoryLimitBytes: 0, servables: [], draining: false };
       const worker = stack.use(await startPresence({ transport, subjects, clock, kind: 'worker', id: workerId, detail: idle }));
       const settings = parseSettings(REGISTRY_SETTINGS, {
-        args: ['--model_name=m', `--model_base_path=${join(folder, 'm')}`, '--lease_ms=600'],
+        args: ['--model_name=m', `--model_base_path=${join(folder, 'm')}`],
         env: {},
       }).values;
       const begin = async () => {

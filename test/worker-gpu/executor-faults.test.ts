@@ -90,9 +90,12 @@ describe('faults of an executor', () => {
     const hanging = rig.part([floatInput('x', [-2])]);
     const waiting = rig.part([floatInput('x', [4])]);
     const batches = [rig.send('m', [hanging]), rig.send('m', [waiting])];
-    // Time passes until the one that hangs has hung twice: together with the other, and alone on the next thread.
-    const done = Promise.all(batches.map(rig.untilReady)).then(() => true);
-    while (!(await Promise.race([done, clock.advance(500)])));
+    // It hangs together with the other, and once more on the next thread. Time moves only while it hangs.
+    for (const times of [1, 2]) {
+      await clock.advance(1000);
+      await rig.untilLogged('servable loaded again after a death', times);
+    }
+    await Promise.all(batches.map(rig.untilReady));
     expect(floatsOf(outputsOf(rig.answerTo(waiting.requestId)).outputs[0])).toEqual([4]);
     expect(errorOf(rig.answerTo(hanging.requestId)).message).toContain('did not finish a batch within 1000 ms');
   });
@@ -117,5 +120,21 @@ describe('faults of an executor', () => {
     const held = await rig.untilHeld('m', ({ state }) => state === 'END');
     expect(held.status.code).toBe('DATA_LOSS');
     expect(rig.answers[0]).toMatchObject({ type: 'error', code: 'UNAVAILABLE', resend: true });
+  });
+
+  test('a servable that keeps killing its executors is quarantined and says so', async () => {
+    const { rig, folder, path } = await rigWith('', { args: ['--executors=1', '--quarantine_after_deaths=3'] });
+    const other = assigned('other', folder.version('other', { faults: '' }));
+    await rig.serve(assigned('m', path), other);
+    const deadly = () => rig.part([floatInput('x', [-1])]);
+    const [first] = await rig.run('m', [deadly()]);
+    expect(errorOf(first).code).toBe('INTERNAL');
+    await rig.run('m', [deadly()]);
+    const held = await rig.untilHeld('m', ({ state }) => state === 'END');
+    expect(held.status.message).toMatch(/^m@1 is quarantined: executors that ran it died 3 times within 60 s/);
+    const [answer] = await rig.run('other', [rig.part([floatInput('x', [2])])]);
+    expect(floatsOf(outputsOf(answer).outputs[0])).toEqual([2]);
+    rig.assign([other, assigned('m', path, { generation: 2 })]);
+    expect(await rig.untilHeld('m', ({ state }) => state === 'AVAILABLE')).toMatchObject({ generation: 2 });
   });
 });

@@ -164,4 +164,35 @@ describe('a worker that serves', () => {
     const outcomes = await Promise.all(batches.map(rig.untilReady));
     expect(outcomes.map(({ outcome }) => outcome)).toEqual(['answered', 'answered', 'answered', 'answered', 'refused', 'refused']);
   });
+
+  test('continues the trace of every request of a batch', async () => {
+    const spans: { readonly name: string; readonly parent: string | undefined }[] = [];
+    const { rig, folder } = await rigWith({
+      spanProcessor: {
+        onStart() {},
+        onEnd: (span) => void spans.push({ name: span.name, parent: span.parentSpanContext?.spanId }),
+        forceFlush: async () => {},
+        shutdown: async () => {},
+      },
+    });
+    await rig.serve(assigned('half', folder.version('half', { 'model.onnx': halfPlusTwo() })));
+    const traced = (id: string) => rig.part([floatInput('x', [1])], { traceparent: `00-0af7651916cd43dd8448eb211c80319c-${id}-01` });
+    await rig.run('half', [traced('00000000000000a1'), traced('00000000000000b2')]);
+    expect(spans).toEqual([
+      { name: 'worker.batch', parent: '00000000000000a1' },
+      { name: 'worker.batch', parent: '00000000000000b2' },
+    ]);
+  });
+
+  test('counts batches, rows and loads', async () => {
+    const { rig, folder } = await rigWith();
+    await rig.serve(assigned('half', folder.version('half', { 'model.onnx': halfPlusTwo() })));
+    await rig.run('half', [rig.part([floatInput('x', [1, 2, 3])])], { executeRows: 8 });
+    const metrics = await rig.telemetry.metrics.metrics();
+    expect(metrics).toContain('headrace_worker_batch_seconds_count{model="half",version="1"} 1');
+    expect(metrics).toContain('headrace_worker_batch_rows_sum{model="half",version="1"} 3');
+    expect(metrics).toContain('headrace_worker_batch_padding_rows_sum{model="half",version="1"} 5');
+    expect(metrics).toContain('headrace_worker_loads_total{model="half",version="1",code="OK"} 1');
+    expect(metrics).toContain(`headrace_worker_loaded_servables{worker="${rig.workerId}"} 1`);
+  });
 });

@@ -20,7 +20,7 @@ import {
 } from '#mesh/messages.ts';
 import { startPresence } from '#mesh/presence.ts';
 import { createSubjects } from '#mesh/subjects.ts';
-import { createTelemetry } from '#mesh/telemetry.ts';
+import { createTelemetry, type TelemetryOptions } from '#mesh/telemetry.ts';
 import type { DType } from '#mesh/tensor.ts';
 import { createMemoryBroker } from '#mesh/transport-memory.ts';
 import { WORKER_SETTINGS } from '../../services/worker-gpu/config.ts';
@@ -50,6 +50,7 @@ export async function startRig(
     readonly args?: readonly string[];
     readonly clock?: Clock;
     readonly platforms?: WorkerDeps['platforms'];
+    readonly spanProcessor?: TelemetryOptions['spanProcessor'];
     readonly wrapTransport?: (transport: WorkerDeps['transport']) => WorkerDeps['transport'];
   } = {},
 ) {
@@ -65,9 +66,11 @@ export async function startRig(
     service: 'test',
     logLevel: 'debug',
     otlpEndpoint: '',
+    ...(options.spanProcessor ? { spanProcessor: options.spanProcessor } : {}),
     logTo: new Writable({
       write(line, _, done) {
         logged.push(JSON.parse(String(line)));
+        news();
         done();
       },
     }),
@@ -146,6 +149,9 @@ export async function startRig(
     announced,
     logged,
     until,
+    /** Resolves when a log line with this message was written so many times. */
+    untilLogged: (message: string, times: number) =>
+      until(() => (logged.filter(({ msg }) => msg === message).length >= times ? true : undefined)),
     /** Sends a full list; `fencingToken` 1 unless given. */
     assign(servables: readonly AssignedServable[], fencingToken = 1) {
       transport.publish(subjects.assign(worker.id), utf8(JSON.stringify({ fencingToken, revision: ++revision, servables })));

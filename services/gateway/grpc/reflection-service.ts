@@ -1,7 +1,7 @@
 /** Server reflection, `grpc.reflection.v1` and `v1alpha` (the same messages): what grpcurl and grpcui ask. */
 import type { ServerDuplexStream, ServiceDefinition, UntypedServiceImplementation } from '@grpc/grpc-js';
 import { STATUS, type StatusCode, toServeError } from '#mesh/errors.ts';
-import { loadPackageDefinition } from '#proto/load.ts';
+import { loadFileDescriptors } from '#proto/file-descriptors.ts';
 import { WIRE, WireReader, WireWriter } from '#proto/wire.ts';
 import { createDescriptorIndex, type DescriptorIndex } from './descriptor-index.ts';
 import { rawService } from './service-definition.ts';
@@ -33,11 +33,7 @@ export function createReflectionService(services: readonly string[]): Reflection
 
   /** Made when the first client asks: most never do. */
   function descriptors(): DescriptorIndex {
-    index ??= createDescriptorIndex(
-      Object.values(loadPackageDefinition()).flatMap((type): readonly Uint8Array[] =>
-        'format' in type && Array.isArray(type.fileDescriptorProtos) ? type.fileDescriptorProtos : [],
-      ),
-    );
+    index ??= createDescriptorIndex(loadFileDescriptors());
     return index;
   }
 

@@ -41,6 +41,7 @@ export class DenseColumn {
   numbers: Float32Array | Float64Array;
   readonly strings: Uint8Array[] = [];
   count = 0;
+  #view: DataView | undefined;
   /** The number that `scanLongNumber` found last. */
   scanned = 0.5;
   /** Instances that gave this column a value. */
@@ -53,6 +54,12 @@ export class DenseColumn {
     this.mode = mode;
     const capacity = mode === 'string' ? 0 : Math.max(8, expectedCount);
     this.numbers = mode === 'float' ? new Float32Array(capacity) : new Float64Array(capacity);
+  }
+
+  /** A view of the body that is scanned, made once. */
+  viewOf(buf: Buffer): DataView {
+    this.#view ??= new DataView(buf.buffer, buf.byteOffset, buf.byteLength);
+    return this.#view;
   }
 
   /** Doubles the capacity and returns the new array. */

@@ -1,6 +1,7 @@
 /** Elements of a tensor of any dtype, appended one at a time; the slow path's counterpart of `DenseColumn`. */
 import { DTYPES, type DType, packStrings } from '#mesh/tensor.ts';
 
+/** Grows as elements come; strings and numbers of the dtype only. */
 export class ElementWriter {
   readonly dtype: DType;
   readonly #strings: Uint8Array[] = [];

@@ -7,6 +7,7 @@ import { fitsInt64, type JsonTape } from './json-tape.ts';
 import { readDocument } from './predict-tape.ts';
 import { encodeExample, type Feature } from './tf-example.ts';
 
+/** What a Classify or Regress body says. */
 export interface DecodedExamples {
   /** As the client wrote it; empty when it named none. */
   readonly signatureName: string;

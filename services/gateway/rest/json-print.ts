@@ -106,9 +106,11 @@ const ESCAPES: Readonly<Record<string, string>> = {
 
 /** A JSON string with quotes, escaped as RapidJSON does: only quotes, backslashes and control characters. */
 export function quoteJson(text: string): string {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what must be escaped.
-  const escaped = text.replace(/["\\\u0000-\u001f]/g, (character) => {
-    return ESCAPES[character] ?? `\\u${character.charCodeAt(0).toString(16).toUpperCase().padStart(4, '0')}`;
-  });
+  let escaped = '';
+  for (const character of text) {
+    const code = character.charCodeAt(0);
+    if (code >= 0x20 && character !== '"' && character !== '\\') escaped += character;
+    else escaped += ESCAPES[character] ?? `\\u${code.toString(16).toUpperCase().padStart(4, '0')}`;
+  }
   return `"${escaped}"`;
 }

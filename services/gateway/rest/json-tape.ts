@@ -4,6 +4,8 @@
  * that neither depth nor size of a body can exhaust the stack or the heap. It is the slow path; see `predict-scan.ts` for the fast one.
  */
 import { ServeError } from '#mesh/errors.ts';
+import { fail, type JsonProblem } from './json-problem.ts';
+import { checkString, resolveEscapes } from './json-string.ts';
 
 /** What an entry of the tape is. `double` is a number that RapidJSON would not store as an integer of at most 64 bits. */
 export type JsonKind = 'null' | 'false' | 'true' | 'object' | 'array' | 'string' | 'integer' | 'double';
@@ -133,29 +135,9 @@ export class JsonTape {
   }
 }
 
-const PROBLEMS = {
-  empty: 'The document is empty.',
-  value: 'Invalid value.',
-  name: 'Missing a name for object member.',
-  colon: 'Missing a colon after a name of object member.',
-  member: "Missing a comma or '}' after an object member.",
-  element: "Missing a comma or ']' after an array element.",
-  hex: 'Incorrect hex digit after \\u escape in string.',
-  surrogate: 'The surrogate pair in string is invalid.',
-  escape: 'Invalid escape character in string.',
-  quote: 'Missing a closing quotation mark in string.',
-  tooBig: 'Number too big to be stored in double.',
-  fraction: 'Miss fraction part in number.',
-  exponent: 'Miss exponent in number.',
-} as const;
-
-function fail(problem: keyof typeof PROBLEMS, offset: number): never {
-  throw new ServeError('INVALID_ARGUMENT', `JSON Parse error: ${PROBLEMS[problem]} at offset: ${offset}`);
-}
-
 /** Where the parser stands between two tokens; each has its own complaint about a token that does not belong. */
 type Place = 'start' | 'first-name' | 'name' | 'colon' | 'member-value' | 'after-member' | 'first-element' | 'element' | 'after-element';
-const COMPLAINTS: Readonly<Record<Place, keyof typeof PROBLEMS>> = {
+const COMPLAINTS: Readonly<Record<Place, JsonProblem>> = {
   start: 'empty',
   'first-name': 'name',
   name: 'name',
@@ -321,88 +303,4 @@ function fitsInteger(bytes: Uint8Array, start: number, end: number): boolean {
 /** True when an `integer` value fits int64. */
 export function fitsInt64(value: bigint): boolean {
   return value >= MIN_INT64 && value <= MAX_INT64;
-}
-
-/** Checks a string whose first byte is at `start`; returns the offset of its closing quote. */
-function checkString(bytes: Uint8Array, start: number): number {
-  let at = start;
-  for (;;) {
-    const byte = bytes[at] ?? 0;
-    if (byte === 0x22) return at;
-    if (byte === 0x5c) at = checkEscape(bytes, at);
-    else if (byte === 0) fail('quote', at);
-    else if (byte < 0x20) fail('escape', at);
-    else at++;
-  }
-}
-
-const SIMPLE_ESCAPES: ReadonlyMap<number, number> = new Map(
-  [...'"\\/bfnrt'].map((letter, index) => [letter.charCodeAt(0), [0x22, 0x5c, 0x2f, 8, 12, 10, 13, 9][index] ?? 0]),
-);
-
-function checkEscape(bytes: Uint8Array, at: number): number {
-  const letter = bytes[at + 1] ?? 0;
-  if (SIMPLE_ESCAPES.has(letter)) return at + 2;
-  if (letter !== 0x75) fail('escape', at);
-  const unit = hex4(bytes, at + 2);
-  if (unit === undefined) return fail('hex', at);
-  if (unit < 0xd800 || unit > 0xdbff) return at + 6;
-  if (bytes[at + 6] !== 0x5c || bytes[at + 7] !== 0x75) fail('surrogate', at);
-  const low = hex4(bytes, at + 8);
-  if (low === undefined) return fail('hex', at);
-  if (low < 0xdc00 || low > 0xdfff) fail('surrogate', at);
-  return at + 12;
-}
-
-function hex4(bytes: Uint8Array, at: number): number | undefined {
-  let value = 0;
-  for (let index = at; index < at + 4; index++) {
-    const digit = Number.parseInt(String.fromCharCode(bytes[index] ?? 0), 16);
-    if (Number.isNaN(digit)) return undefined;
-    value = value * 16 + digit;
-  }
-  return value;
-}
-
-/** Resolves the escapes of a checked string. A lone low surrogate becomes three bytes, as RapidJSON writes it. */
-function resolveEscapes(raw: Uint8Array): Uint8Array {
-  let from = raw.indexOf(0x5c);
-  if (from < 0) return raw;
-  const out = new Uint8Array(raw.byteLength);
-  let copied = 0;
-  let length = 0;
-  const put = (byte: number) => {
-    out[length++] = byte;
-  };
-  for (; from >= 0; from = raw.indexOf(0x5c, copied)) {
-    out.set(raw.subarray(copied, from), length);
-    length += from - copied;
-    const letter = raw[from + 1] ?? 0;
-    if (letter !== 0x75) {
-      put(SIMPLE_ESCAPES.get(letter) ?? letter);
-      copied = from + 2;
-      continue;
-    }
-    let code = hex4(raw, from + 2) ?? 0;
-    copied = from + 6;
-    if (code >= 0xd800 && code <= 0xdbff) {
-      code = 0x10000 + ((code - 0xd800) << 10) + ((hex4(raw, from + 8) ?? 0) - 0xdc00);
-      copied = from + 12;
-    }
-    if (code < 0x80) put(code);
-    else if (code < 0x800) {
-      put(0xc0 | (code >> 6));
-      put(0x80 | (code & 63));
-    } else {
-      if (code < 0x10000) put(0xe0 | (code >> 12));
-      else {
-        put(0xf0 | (code >> 18));
-        put(0x80 | ((code >> 12) & 63));
-      }
-      put(0x80 | ((code >> 6) & 63));
-      put(0x80 | (code & 63));
-    }
-  }
-  out.set(raw.subarray(copied), length);
-  return out.subarray(0, length + raw.byteLength - copied);
 }

@@ -8,6 +8,7 @@ const SHORT_ESCAPES: Readonly<Record<number, number>> = { 8: 0x62, 9: 0x74, 10: 
 const NUMBER_BYTES = 40;
 const POWERS: Float64Array = Float64Array.from({ length: 23 }, (_, exponent) => 10 ** exponent);
 
+/** Appends tokens; the caller puts commas and brackets. */
 export class JsonWriter {
   #buf: Buffer;
   #length = 0;

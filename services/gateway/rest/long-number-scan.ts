@@ -12,6 +12,7 @@ const ABOVE = 1 + 2 ** -49;
  * value is left in `column.scanned`, exact as `JSON.parse` has it, for `float` columns rounded to single precision.
  */
 export function scanLongNumber(buf: Buffer, start: number, column: DenseColumn): number {
+  const view = column.viewOf(buf);
   const wordsEnd = buf.byteLength - 3;
   let pos = start;
   let c = buf[pos] as number;
@@ -20,7 +21,8 @@ export function scanLongNumber(buf: Buffer, start: number, column: DenseColumn):
     value = value * 10 + (c - 48);
     c = buf[++pos] as number;
   }
-  let digits = pos - start;
+  // A leading 0 is not significant.
+  let digits = value === 0 ? 0 : pos - start;
   let exponent = 0;
   let whole = true;
   if (c === 46) {
@@ -28,8 +30,7 @@ export function scanLongNumber(buf: Buffer, start: number, column: DenseColumn):
     const fractionStart = ++pos;
     // Four digits at once while there are four.
     while (pos < wordsEnd) {
-      const word =
-        (buf[pos] as number) | ((buf[pos + 1] as number) << 8) | ((buf[pos + 2] as number) << 16) | ((buf[pos + 3] as number) << 24);
+      const word = view.getInt32(pos, true);
       // A byte is a digit if its high nibble is 3, and still is after adding 6.
       if (((word & 0xf0f0f0f0) | (((word + 0x06060606) & 0xf0f0f0f0) >>> 4)) !== 0x33333333) break;
       const pairs = (Math.imul(word & 0x0f0f0f0f, 10) + ((word & 0x0f0f0f0f) >>> 8)) & 0x00ff00ff;

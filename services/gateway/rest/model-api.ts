@@ -17,6 +17,7 @@ import type { Target } from './target.ts';
 type InferenceTarget = Extract<Target, { type: 'inference' }>;
 type DocumentTarget = Extract<Target, { type: 'status' | 'metadata' }>;
 
+/** What the server does with a target. */
 export interface ModelApi {
   /** Runs an inference; drops it when the client closes the connection. Rejects with ServeError. */
   infer(target: InferenceTarget, body: Buffer, request: IncomingMessage, response: ServerResponse): Promise<Reply>;
@@ -26,6 +27,7 @@ export interface ModelApi {
 
 const RAW_TYPE = 'application/octet-stream';
 
+/** Makes the calls over a core; does no I/O of its own. */
 export function createModelApi(deps: Pick<RestServerDeps, 'core' | 'clock' | 'settings' | 'examples' | 'validateInputs'>): ModelApi {
   const { core, clock, settings, examples, validateInputs } = deps;
 

@@ -98,8 +98,10 @@ function scanRun(buf: Buffer, from: number, column: DenseColumn): number {
     let fraction = 0;
     if (c === 46) {
       const point = pos;
+      const limit = start + negative + 11;
       c = buf[++pos] as number;
-      while (c >= 48 && c <= 57) {
+      // Beyond nine digits there is no point in going on here.
+      while (c >= 48 && c <= 57 && pos < limit) {
         mantissa = (Math.imul(mantissa, 10) + c - 48) | 0;
         c = buf[++pos] as number;
       }

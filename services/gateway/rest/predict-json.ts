@@ -4,6 +4,7 @@ import type { NamedTensors } from '#mesh/tensor.ts';
 import { scanPredict } from './predict-scan.ts';
 import { readPredict } from './predict-tape.ts';
 
+/** What a Predict body says. */
 export interface DecodedPredict {
   /** Never empty. */
   readonly signatureName: string;

@@ -8,6 +8,7 @@ import { DTYPES, dtypeFromProtoName, elementCount, type NamedTensors, type Tenso
 /** The header of both directions. */
 export const TENSORS_HEADER = 'x-headrace-tensors';
 
+/** What a body of raw bytes and its header say. */
 export interface RawPredict {
   /** Empty when the client named none. */
   readonly signatureName: string;

@@ -3,6 +3,7 @@ import type { ServerResponse } from 'node:http';
 import { type ServeError, STATUS } from '#mesh/errors.ts';
 import { errorDocument } from './documents.ts';
 
+/** One answer, complete. */
 export interface Reply {
   readonly status: number;
   readonly contentType: string;

@@ -50,6 +50,7 @@ export interface RestServerSettings {
   readonly bodyTimeoutMs: number;
 }
 
+/** What a REST server needs; all of it is owned by the caller. */
 export interface RestServerDeps {
   readonly core: GatewayCore;
   readonly clock: Clock;

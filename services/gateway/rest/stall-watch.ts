@@ -9,6 +9,7 @@ export interface Watched {
   stalled(): void;
 }
 
+/** Watches many at once; disposing forgets them all. */
 export interface StallWatch extends Disposable {
   /** Watches until disposed of or stalled. */
   watch(watched: Watched): Disposable;

@@ -8,6 +8,7 @@ export type TargetVersion =
   | { readonly type: 'specific'; readonly version: number; readonly text: string }
   | { readonly type: 'label'; readonly label: string };
 
+/** What a request asks for. */
 export type Target =
   | {
       readonly type: 'inference';

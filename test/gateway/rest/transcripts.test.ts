@@ -1,5 +1,8 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import type { Signatures, TensorSpec } from '#mesh/signature.ts';
+import { dtypeFromProtoName } from '#mesh/tensor.ts';
+import { metadataDocument } from '../../../services/gateway/rest/documents.ts';
 import { type RestHarness, startHarness } from './rest-harness.ts';
 
 interface Recorded {
@@ -49,5 +52,39 @@ if (recorded.length === 0) {
         expect(answer.headers['content-type']).toBe(one.headers['content-type']);
       },
     );
+
+    test('metadata is laid out as recorded, to the byte', () => {
+      const text = recorded.find(({ path }) => path === '/v1/models/half_plus_two/metadata')?.text ?? '';
+      const signatures = signaturesOf(JSON.parse(text).metadata.signature_def.signature_def);
+      expect(metadataDocument({ id: { name: 'half_plus_two', version: 123 }, signatures, batching: null, stateful: false })).toBe(text);
+    });
   });
+}
+
+interface RecordedTensor {
+  readonly name: string;
+  readonly dtype: string;
+  readonly tensor_shape: { readonly dim: readonly { readonly size: string }[]; readonly unknown_rank: boolean };
+}
+interface RecordedSignature {
+  readonly inputs: Readonly<Record<string, RecordedTensor>>;
+  readonly outputs: Readonly<Record<string, RecordedTensor>>;
+  readonly method_name: string;
+}
+
+/** Signatures as they were before TensorFlow Serving wrote them down. */
+function signaturesOf(map: Readonly<Record<string, RecordedSignature>>): Signatures {
+  const specs = (tensors: Readonly<Record<string, RecordedTensor>>): Record<string, TensorSpec> =>
+    Object.fromEntries(
+      Object.entries(tensors).map(([name, { name: tensorName, dtype, tensor_shape: shape }]) => {
+        const dims = shape.unknown_rank ? null : shape.dim.map(({ size }) => Number(size));
+        return [name, { dtype: dtypeFromProtoName(dtype) ?? 'float', shape: dims, accepts: null, tensorName }];
+      }),
+    );
+  return Object.fromEntries(
+    Object.entries(map).map(([key, one]) => [
+      key,
+      { method: one.method_name, inputs: specs(one.inputs), outputs: specs(one.outputs), batchable: true },
+    ]),
+  );
 }

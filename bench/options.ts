@@ -1,0 +1,64 @@
+import { parseArgs } from 'node:util';
+
+/** What the command line asks for. */
+export interface BenchOptions {
+  /** Names of sections; empty: all. */
+  readonly only: readonly string[];
+  readonly rounds: number;
+  readonly seconds: number;
+  readonly profile: string;
+  readonly writeResults: boolean;
+  /** Flags for Headrace. */
+  readonly flags: readonly string[];
+}
+
+/** What `--help` prints; `sections` are lines about each. */
+export function usage(sections: readonly string[]): string {
+  return `npm run bench -- [OPTIONS] [-- FLAGS FOR HEADRACE]
+
+  --quick            one round of one second: does everything work? The figures mean little
+  --rounds N         times each subject is measured (default 5)
+  --seconds S        of each measurement (default 5)
+  --only NAME        a section; may be repeated
+  --profile NAME     writes the CPU profile of a process into bench/results: embedded, gateway, batcher, worker-gpu, registry, naive, bare-http, bare-http2
+  --write-results    writes bench/RESULTS.md
+
+Sections:
+${sections.map((line) => `  ${line}`).join('\n')}
+`;
+}
+
+/** Reads the command line; undefined when it asks for help. Throws a sentence about what is wrong with it. */
+export function parseOptions(args: readonly string[], sectionNames: readonly string[]): BenchOptions | undefined {
+  const { values, positionals } = parseArgs({
+    args: [...args],
+    allowPositionals: true,
+    options: {
+      quick: { type: 'boolean', default: false },
+      rounds: { type: 'string' },
+      seconds: { type: 'string' },
+      only: { type: 'string', multiple: true, default: [] },
+      profile: { type: 'string', default: '' },
+      'write-results': { type: 'boolean', default: false },
+      help: { type: 'boolean', default: false },
+    },
+  });
+  if (values.help) return undefined;
+  const stranger = values.only.find((name) => !sectionNames.includes(name));
+  if (stranger !== undefined) throw new RangeError(`--only ${stranger}: the sections are ${sectionNames.join(', ')}`);
+  return {
+    only: values.only,
+    rounds: count('rounds', values.rounds ?? (values.quick ? '1' : '5')),
+    seconds: count('seconds', values.seconds ?? (values.quick ? '1' : '5')),
+    profile: values.profile,
+    writeResults: values['write-results'],
+    flags: positionals,
+  };
+}
+
+function count(name: string, text: string): number {
+  const value = Number(text);
+  if (!Number.isInteger(value) || value < 1 || value > 600)
+    throw new RangeError(`--${name} ${text}: a whole number from 1 to 600 was expected`);
+  return value;
+}
