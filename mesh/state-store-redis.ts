@@ -57,13 +57,19 @@ end
 return out
 `;
 
-/** KEYS lease, token; ARGV holder, ttl in ms. Returns the token, or 0 when somebody else holds the lease. */
+/**
+ * KEYS lease, token; ARGV holder, ttl in ms. Returns the token, or 0 when somebody else holds the lease. A new token is at least the time in
+ * seconds, so that tokens go on growing when Redis comes back empty: members ignore lower ones than they have seen.
+ */
 const ACQUIRE = `
 local holder = redis.call('GET', KEYS[1])
 if holder and holder ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
-if holder then return tonumber(redis.call('GET', KEYS[2]) or redis.call('INCR', KEYS[2])) end
-return redis.call('INCR', KEYS[2])
+local token = tonumber(redis.call('GET', KEYS[2]) or '0')
+if holder and token > 0 then return token end
+token = math.max(token + 1, tonumber(redis.call('TIME')[1]))
+redis.call('SET', KEYS[2], string.format('%.0f', token))
+return token
 `;
 
 /** KEYS lease; ARGV holder. */

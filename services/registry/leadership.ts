@@ -38,7 +38,8 @@ export function startLeadership(options: LeadershipOptions): Leadership {
 
   async function acquire(): Promise<number | null> {
     let token = await store.acquireLease(lease, holder, leaseMs);
-    for (let raises = 0; token !== null && token !== session?.fencingToken && token <= options.highestTokenSeen(); raises++) {
+    if (token === session?.fencingToken) return token;
+    for (let raises = 0; token !== null && token <= options.highestTokenSeen(); raises++) {
       if (raises === MAX_TOKEN_RAISES) {
         throw new ServeError('INTERNAL', `the store hands out fencing token ${token}, members follow ${options.highestTokenSeen()}`);
       }

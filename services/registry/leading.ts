@@ -95,8 +95,11 @@ export async function startLeading(deps: LeadingDeps): Promise<Leading> {
   const prefix = settings.statePrefix;
   await using starting = new AsyncDisposableStack();
   const documents = starting.use(await openModelDocuments({ store, clock, events, prefix, fencing, lost }));
-  // What was not written while the store was away is taken from memory, unless somebody else has led since: the next token then is not ours.
-  const memory = deps.memory?.fencingToken === fencingToken - 1 || documents.restored.size === 0 ? deps.memory : undefined;
+  // What was not written while the store was away is taken from memory, unless somebody else has led since.
+  const lastKey = `${prefix}/last-leadership`;
+  const last = await store.get<number>(lastKey);
+  const memory = last === null || last.value === deps.memory?.fencingToken ? deps.memory : undefined;
+  await store.put(lastKey, fencingToken, { expected: last?.revision ?? 0, fencing });
   const config = await openConfigStore({ store, key: `${prefix}/config`, fencing, seed: deps.seed, remembered: memory?.config });
   const models = new Map(documents.restored);
   for (const [name, stored] of memory?.models ?? []) models.set(name, createModelState(name, stored));

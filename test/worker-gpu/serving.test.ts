@@ -1,4 +1,7 @@
 import { afterEach, describe, expect, test } from '@jest/globals';
+import type { Claim } from '#mesh/blobs.ts';
+import { createFakeClock } from '#mesh/clock.ts';
+import type { ServeError } from '#mesh/errors.ts';
 import { affine, assigned, createModelFolder, halfPlusTwo, lookup, sumOfRows } from './models.ts';
 import { errorOf, floatInput, floatsOf, input, outputsOf, startRig } from './worker-rig.ts';
 
@@ -115,6 +118,7 @@ describe('a worker that serves', () => {
     expect(output.payload.holder).toBe(rig.workerId);
     const bytes = await rig.blobs.fetch(output.payload, { signal: new AbortController().signal, timeoutMs: 1000 });
     expect(new Float32Array(bytes.slice().buffer)[299_999]).toBe(299_999 / 2 + 2);
+    rig.blobs.finished(output.payload);
     await expect(rig.blobs.fetch(output.payload, { signal: new AbortController().signal, timeoutMs: 1000 })).rejects.toMatchObject({
       code: 'NOT_FOUND',
     });
@@ -194,5 +198,25 @@ describe('a worker that serves', () => {
     expect(metrics).toContain('headrace_worker_batch_padding_rows_sum{model="half",version="1"} 5');
     expect(metrics).toContain('headrace_worker_loads_total{model="half",version="1",code="OK"} 1');
     expect(metrics).toContain(`headrace_worker_loaded_servables{worker="${rig.workerId}"} 1`);
+  });
+
+  test('drops a large output that nobody fetches within a minute, and the oldest when there are too many', async () => {
+    const clock = createFakeClock();
+    const { rig, folder } = await rigWith({ clock, args: ['--inline_tensor_bytes=1000', '--held_output_bytes=10000'] });
+    await rig.serve(assigned('half', folder.version('half', { 'model.onnx': halfPlusTwo() })));
+    const held: Claim[] = [];
+    for (let request = 0; request < 3; request++) {
+      const [answer] = await rig.run('half', [rig.part([floatInput('x', new Array(1000).fill(1))])]);
+      const payload = outputsOf(answer).outputs[0]?.payload;
+      if (payload?.type === 'claim') held.push(payload);
+    }
+    const found = (claim: Claim) =>
+      rig.blobs.fetch(claim, { signal: new AbortController().signal, timeoutMs: 1000 }).then(
+        (bytes) => bytes.byteLength,
+        (error: ServeError) => error.code,
+      );
+    expect(await Promise.all(held.map(found))).toEqual(['NOT_FOUND', 4000, 4000]);
+    await clock.advance(60_000);
+    expect(await Promise.all(held.map(found))).toEqual(['NOT_FOUND', 'NOT_FOUND', 'NOT_FOUND']);
   });
 });
