@@ -6,6 +6,7 @@ import { ServeError, toServeError } from './errors.ts';
 import type { JobQueue, JobState } from './job-queue.ts';
 import { noSuchJob, notEnded, WORKER_STOP_MS, workerStops } from './job-queue-memory.ts';
 
+/** Where the queue keeps its jobs, and how long it waits for Redis and for a silent worker. Fixed while the process runs. */
 export interface BullJobQueueOptions {
   /** Such as `redis://127.0.0.1:6379`. */
   readonly url: string;

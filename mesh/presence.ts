@@ -132,6 +132,8 @@ export async function startPresence(options: PresenceOptions): Promise<Presence>
   }
 
   function beat(withDetail: boolean, leaving = false): void {
+    // Nobody would hear it; after a reconnect everything is announced again.
+    if (!transport.connected) return;
     const text = withDetail ? JSON.stringify(detail) : '';
     const heartbeat: Heartbeat = {
       kind,
@@ -195,7 +197,7 @@ export async function startPresence(options: PresenceOptions): Promise<Presence>
       timer?.[Symbol.dispose]();
       reconnects[Symbol.dispose]();
       for (const subscription of subscriptions) subscription[Symbol.dispose]();
-      if (transport.connected) beat(false, true);
+      beat(false, true);
       listeners.clear();
     },
   };

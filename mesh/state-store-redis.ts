@@ -3,6 +3,7 @@ import { ServeError, toServeError } from './errors.ts';
 import type { Fencing, StateStore, Versioned } from './state-store.ts';
 import { staleFencing, wrongRevision } from './state-store-memory.ts';
 
+/** Where the store keeps its keys, and how long an operation waits for Redis. Fixed while the process runs. */
 export interface RedisStateStoreOptions {
   /** Such as `redis://127.0.0.1:6379`. */
   readonly url: string;

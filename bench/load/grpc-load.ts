@@ -35,6 +35,7 @@ export interface GrpcLoad {
 export const PREDICT_PATH = '/tensorflow.serving.PredictionService/Predict';
 
 const DEFAULT_WINDOW = 65_535;
+const MAX_FRAME = 16_384;
 const WIDE_WINDOW = 2 ** 30;
 
 /** Runs the load. Rejects when an answer carries no message (gRPC's errors do not) or a connection ends: a figure with errors means nothing. */
@@ -86,7 +87,7 @@ export async function callOnce(port: number, path: string, message: Uint8Array):
       );
       const headers = requestHeaders({ port, path });
       socket.write(frame(FRAME.headers, FLAG.endHeaders, 1, headers));
-      socket.write(frame(FRAME.data, FLAG.endStream, 1, grpcFrame(message)));
+      writeData(socket, 1, grpcFrame(message));
     });
   } finally {
     socket.destroy();
@@ -148,8 +149,7 @@ function createConnection(socket: Socket, run: Run, finished: () => void, failed
     startedAt.set(stream, performance.now());
     socket.write(frameHead({ type: FRAME.headers, flags: FLAG.endHeaders, stream, length: headers.length }));
     socket.write(headers);
-    socket.write(frameHead({ type: FRAME.data, flags: FLAG.endStream, stream, length: request.length }));
-    socket.write(request);
+    writeData(socket, stream, request);
   }
 
   function take(incoming: IncomingFrame): void {
@@ -217,6 +217,16 @@ async function open(port: number): Promise<Socket> {
   );
   socket.write(frame(FRAME.windowUpdate, 0, 0, number31(WIDE_WINDOW)));
   return socket;
+}
+
+/** The body of a stream, in frames of the size that every server takes. */
+function writeData(socket: Socket, stream: number, body: Buffer): void {
+  for (let start = 0; start < body.length; start += MAX_FRAME) {
+    const part = body.subarray(start, start + MAX_FRAME);
+    const flags = start + part.length === body.length ? FLAG.endStream : 0;
+    socket.write(frameHead({ type: FRAME.data, flags, stream, length: part.length }));
+    socket.write(part);
+  }
 }
 
 function endsStream(incoming: IncomingFrame): boolean {

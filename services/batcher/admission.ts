@@ -24,6 +24,7 @@ export interface Refusal {
   readonly resend: boolean;
 }
 
+/** The request that asks to enter and the lane as it is at that instant: all that admission depends on. */
 export interface AdmissionQuestion {
   readonly rows: number;
   readonly queuedRequests: number;

@@ -30,8 +30,10 @@ export interface BatchLimits {
   readonly delayMs: number;
 }
 
+/** Why a batch is held back no longer; the `reason` label of metrics. `full` includes a request that may not share a batch. */
 export type CloseReason = 'full' | 'delay' | 'deadline' | 'idle-worker';
 
+/** What a lane does next, decided anew by `nextAction` after anything that may have changed it. */
 export type LaneAction =
   /** Nothing to do until a request arrives or a token comes back. */
   | { readonly type: 'idle' }

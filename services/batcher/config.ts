@@ -74,4 +74,5 @@ export const BATCHER_SETTINGS = {
   },
 } as const satisfies Declaration;
 
+/** A batcher's settings after flags, environment and file were read and checked. Fixed while the process runs. */
 export type BatcherSettings = SettingsOf<typeof BATCHER_SETTINGS>;

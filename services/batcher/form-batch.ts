@@ -11,6 +11,7 @@ export interface FormedBatch {
   readonly cut: boolean;
 }
 
+/** The transport's bound on a batch, and where requests go that no batch can carry. */
 export interface FormOptions {
   /** What one message of the transport can carry: a request beyond it can never be sent. */
   readonly maxMessageBytes: number;

@@ -13,6 +13,7 @@ import { maxMessageBytesOf } from './form-batch.ts';
 import { createLanes } from './lanes.ts';
 import { createLossInboxes } from './loss-inboxes.ts';
 
+/** What a batcher runs on. The caller owns all of it and disposes it after the batcher. */
 export interface BatcherDeps {
   readonly transport: Transport;
   readonly subjects: Subjects;

@@ -28,6 +28,7 @@ export interface LanesPorts {
   drop(workerId: MemberId, frame: CancelFrame): void;
 }
 
+/** What the lanes know of the process around them; fixed for their life. */
 export interface LanesOptions {
   readonly id: MemberId;
   readonly settings: BatcherSettings;

@@ -7,6 +7,7 @@ import type { Classification, ExamplesApi, InferenceTask, PendingExamples, TaskR
 import { signatureText } from './signature-text.ts';
 import { validateInputs } from './validate-inputs.ts';
 
+/** What runs the examples, how strictly signatures are taken, and who counts what was answered. */
 export interface ExamplesApiOptions {
   readonly core: Pick<GatewayCore, 'infer'>;
   /** `--enable_signature_method_name_check`: Classify and Regress only run signatures that declare their method. */

@@ -133,4 +133,5 @@ const GRPC_SETTINGS = {
 /** All settings of a gateway. */
 export const GATEWAY_SETTINGS = { ...GRPC_SETTINGS, ...REST_SETTINGS, ...CORE_SETTINGS } as const satisfies Declaration;
 
+/** A gateway's settings after flags, environment and file were read and checked. Fixed while the process runs. */
 export type GatewaySettings = SettingsOf<typeof GATEWAY_SETTINGS>;

@@ -23,6 +23,7 @@ export interface ProtocolEvents {
   requestFinished(request: FinishedRequest): void;
 }
 
+/** Everything a gateway reports: each call writes its metrics and its log line together. */
 export interface GatewayEvents extends InferClientEvents {
   readonly rest: ProtocolEvents;
   readonly grpc: ProtocolEvents;
@@ -34,6 +35,7 @@ export interface GatewayEvents extends InferClientEvents {
   drainStarted(inFlight: number): void;
 }
 
+/** Where reports go, and what the gauges read whenever metrics are collected. */
 export interface GatewayEventsDeps {
   readonly telemetry: Telemetry;
   /** True for models of the routing table. Other names share one label value, so that clients cannot make new ones. */

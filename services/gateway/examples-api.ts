@@ -55,6 +55,7 @@ export type TaskResult =
   | { readonly type: 'classify'; readonly signatureName: string; readonly classifications: readonly (readonly Classification[])[] }
   | { readonly type: 'regress'; readonly signatureName: string; readonly values: readonly number[] };
 
+/** The three methods that take `tf.Example`s. The calls themselves never throw: what is wrong comes by `PendingExamples.answer`. */
 export interface ExamplesApi {
   /** One list of classes for each example, in order. */
   classify(request: ExamplesRequest): PendingExamples<readonly (readonly Classification[])[]>;

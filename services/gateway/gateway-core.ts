@@ -8,6 +8,7 @@ import type { GatewayCore, ResolvedServable } from './core.ts';
 import type { InferClient } from './infer-client.ts';
 import type { RoutingTable } from './routing-table.ts';
 
+/** The parts of a gateway that the core joins. The caller owns and disposes them. */
 export interface GatewayCoreDeps {
   readonly transport: Transport;
   readonly subjects: Subjects;

@@ -28,6 +28,7 @@ export interface Gateway extends AsyncDisposable {
   readonly core: GatewayCore;
 }
 
+/** What a gateway runs on. The caller owns all of it and disposes it after the gateway. */
 export interface GatewayDeps {
   readonly transport: Transport;
   readonly subjects: Subjects;

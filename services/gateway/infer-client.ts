@@ -20,6 +20,7 @@ import { createLiveBatchers } from './live-batchers.ts';
 import { type OutputsAnswer, RowAssembly } from './row-assembly.ts';
 import { createSubmitOutbox } from './submit-outbox.ts';
 
+/** The client side of a request. Disposing it answers what is still in flight with UNAVAILABLE. */
 export interface InferClient extends AsyncDisposable {
   /** Sends a request. Never throws: what is wrong comes by the answer. */
   infer(request: InferRequest): PendingInference;
@@ -42,6 +43,7 @@ export interface InferClientEvents {
   answerUnreadable(error: ServeError): void;
 }
 
+/** What the client runs on; the caller owns all of it. */
 export interface InferClientDeps {
   readonly transport: Transport;
   readonly subjects: Subjects;

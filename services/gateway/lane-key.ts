@@ -4,6 +4,7 @@ import type { Signature } from '#mesh/signature.ts';
 import type { Tensor } from '#mesh/tensor.ts';
 import type { InferRequest, ResolvedServable } from './core.ts';
 
+/** Where a request queues at its batcher, as the gateway that sends it works it out. */
 export interface Lane {
   /** Equal keys may share a batch. Every text in it is preceded by its length, so no two lanes have one key. */
   readonly key: string;

@@ -5,6 +5,7 @@ import type { MemberId } from '#mesh/ids.ts';
 import type { Presence } from '#mesh/presence.ts';
 import { pickOwner } from '#mesh/rendezvous.ts';
 
+/** The batchers that can be reached, and which of them owns a lane. Gateways that see the same members name the same owner. */
 export interface LiveBatchers {
   /** True when somebody can take requests now. */
   readonly some: boolean;

@@ -9,6 +9,7 @@ import { ServeError, toServeError } from '#mesh/errors.ts';
 import type { Subjects } from '#mesh/subjects.ts';
 import type { Transport } from '#mesh/transport.ts';
 
+/** The table as this gateway has it, perhaps older than the registry's. Reading never waits; disposing it stops following. */
 export interface RoutingTable extends AsyncDisposable {
   /** True once a whole table has arrived. */
   readonly known: boolean;
@@ -25,6 +26,7 @@ export interface RoutingTable extends AsyncDisposable {
   compare(): void;
 }
 
+/** What following the table needs, and who hears when the registry could not be asked. */
 export interface RoutingTableDeps {
   readonly transport: Transport;
   readonly subjects: Subjects;

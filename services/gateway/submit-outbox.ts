@@ -7,6 +7,7 @@ import type { Subjects } from '#mesh/subjects.ts';
 import type { Transport } from '#mesh/transport.ts';
 import type { Flight } from './flight.ts';
 
+/** Requests and cancellations on their way to batchers, held until the end of the turn. Disposing it sends what is still wanted. */
 export interface SubmitOutbox extends Disposable {
   /** Frames stay below this; one request larger than it travels alone. */
   readonly maxFrameBytes: number;
@@ -16,6 +17,7 @@ export interface SubmitOutbox extends Disposable {
   cancel(batcher: MemberId, requestId: RequestId): void;
 }
 
+/** What frames are sent with, and who hears of those that reached nobody or could not be sent. */
 export interface SubmitOutboxDeps {
   readonly transport: Transport;
   readonly subjects: Subjects;
@@ -47,6 +49,7 @@ const FRAME_SLACK_BYTES = 4096;
  */
 const REMEMBERED_FRAMES = 256;
 
+/** Makes an outbox for the gateway `id`, subscribed to the subjects on which undelivered frames come back. */
 export function createSubmitOutbox(deps: SubmitOutboxDeps): SubmitOutbox {
   const { transport, subjects, clock, id, onNoResponders, onTrouble } = deps;
   const maxFrameBytes = Math.min(MAX_FRAME_BYTES, transport.maxPayloadBytes) - FRAME_SLACK_BYTES;

@@ -17,6 +17,7 @@ export interface Assigner {
 /** Between two tellings of the same assignment. */
 const RESEND_MS = 1000;
 
+/** Makes the assigner of one leadership. `fencingToken` goes with every assignment: a worker follows the highest it has heard. */
 export function createAssigner(transport: Transport, subjects: Subjects, clock: Clock, fencingToken: number): Assigner {
   const told = new Map<MemberId, { readonly text: string; readonly revision: number; sentAtMs: number }>();
   let revision = 0;

@@ -10,6 +10,7 @@ import { outlineOnnxFile } from './onnx-file.ts';
 /** The queue of jobs that read a version folder before it is loaded. Registries add these jobs and work on them. */
 export const CHECK_MODEL_QUEUE = 'check-model';
 
+/** One state of one version folder; its fields together make the job's id, so that each state is checked once. */
 export interface CheckModelPayload {
   readonly name: string;
   readonly version: number;

@@ -206,6 +206,7 @@ export const REGISTRY_SETTINGS = {
   },
 } as const satisfies Declaration;
 
+/** A registry's settings after flags, environment and file were read; `checkRegistrySettings` has yet to refuse bad combinations. */
 export type RegistrySettings = SettingsOf<typeof REGISTRY_SETTINGS>;
 
 /**

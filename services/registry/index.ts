@@ -20,6 +20,7 @@ import { type ConfigSeed, readSeed } from './running-config.ts';
 import { readServingOptions } from './serving-options.ts';
 import { createFileSystemSource, type VersionSource } from './source.ts';
 
+/** What a registry runs on. The caller owns all of it and disposes it after the registry. */
 export interface RegistryDeps {
   readonly transport: Transport;
   readonly subjects: Subjects;

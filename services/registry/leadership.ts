@@ -3,6 +3,7 @@ import { ServeError, toServeError } from '#mesh/errors.ts';
 import type { StateStore } from '#mesh/state-store.ts';
 import type { RegistryEvents } from './events.ts';
 
+/** The lease to compete for, and what to do with it. `leaseMs` bounds how long a leader that died keeps the others waiting. */
 export interface LeadershipOptions {
   readonly store: StateStore;
   readonly clock: Clock;
@@ -18,6 +19,7 @@ export interface LeadershipOptions {
   readonly onFollowing: () => void;
 }
 
+/** A standing candidacy. Disposing it ends a leadership under way, gives the lease back and stops competing. */
 export interface Leadership extends AsyncDisposable {
   readonly leading: boolean;
 }

@@ -41,6 +41,7 @@ import type { VersionSource } from './source.ts';
 import { decideFleet, type TransitionPolicy } from './transition-policy.ts';
 import type { StoredModel } from './version-record.ts';
 
+/** What one leadership runs on, from the lease it holds to what an earlier one left. The caller owns all of it. */
 export interface LeadingDeps {
   readonly transport: Transport;
   readonly subjects: Subjects;
@@ -89,6 +90,10 @@ const COALESCE_MS = 10;
 /** While versions leave, a turn comes this soon. */
 const LEAVING_TURN_MS = 100;
 
+/**
+ * Starts a leadership: reads what earlier ones wrote down, takes up their work and begins to turn. Rejects when the state store cannot be
+ * read or written, or when another holds the lease by now.
+ */
 export async function startLeading(deps: LeadingDeps): Promise<Leading> {
   const { transport, subjects, clock, events, store, jobs, presence, settings, serving, fencingToken, lost } = deps;
   const fencing = { lease: deps.lease, token: fencingToken };

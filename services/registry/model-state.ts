@@ -8,6 +8,7 @@ import type { ModelWatch } from './model-watch.ts';
 import type { FleetModel, VersionDecision } from './transition-policy.ts';
 import { aggregateState, createVersionRecord, neededBytes, type StoredModel, storeVersion, type VersionRecord } from './version-record.ts';
 
+/** All that the leading registry knows of one model. Only the functions of this file and the leader's loop change it. */
 export interface ModelState {
   readonly name: string;
   /** Null once it is no longer configured: its versions are on their way out. */
@@ -28,6 +29,7 @@ export type HeldVersions = ReadonlyMap<number, ReadonlyMap<MemberId, HeldServabl
 /** END versions that are remembered of one model. */
 const MAX_ENDED = 100;
 
+/** Makes the state of a model without configuration or source yet; `stored`: the versions that an earlier leadership wrote down. */
 export function createModelState(name: string, stored: StoredModel | undefined): ModelState {
   const state: ModelState = {
     name,
@@ -45,6 +47,7 @@ export function createModelState(name: string, stored: StoredModel | undefined):
   return state;
 }
 
+/** The part of a model's state that the next leader needs: what `createModelState` takes back. */
 export function storeModel(state: ModelState): StoredModel {
   return {
     versions: [...state.versions.values()].map(storeVersion),
@@ -189,6 +192,7 @@ export type LoadProgress =
   /** It will not come without somebody changing something. `version`: the highest that failed, if there is any. */
   | { readonly type: 'failed'; readonly version: number | null; readonly status: StatusReport };
 
+/** Tells where a model's first load has come to. `polled`: sources are looked at, at least once; otherwise no version can come. */
 export function loadProgress(state: ModelState | undefined, polled: boolean): LoadProgress {
   if (state === undefined || state.config === null) {
     return { type: 'failed', version: null, status: { code: 'CANCELLED', message: 'the model was removed from the configuration' } };

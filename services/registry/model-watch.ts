@@ -45,6 +45,7 @@ export interface ModelWatch extends AsyncDisposable {
   update(entry: ModelConfig): void;
 }
 
+/** Where versions are found and checked, how often, and what was known of them before. */
 export interface ModelWatchDeps {
   readonly clock: Clock;
   readonly jobs: JobQueue;

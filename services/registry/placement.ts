@@ -34,6 +34,7 @@ export class MemoryLedger {
   }
 }
 
+/** One version that needs workers. `bytes` is the memory it is thought to take on each of them. */
 export interface PlacementRequest {
   /** Names the servable: equal keys rank the workers equally. */
   readonly key: string;

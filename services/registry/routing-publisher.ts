@@ -15,6 +15,7 @@ export interface RoutingPublisher {
 /** Room left in a message for what is not a model. */
 const ENVELOPE_BYTES = 4096;
 
+/** Makes the publisher of one leadership. `fencingToken` goes with every update: gateways follow the highest they have heard. */
 export function createRoutingPublisher(transport: Transport, subjects: Subjects, fencingToken: number): RoutingPublisher {
   let published: ReadonlyMap<string, { readonly model: RoutedModel; readonly text: Uint8Array }> = new Map();
   let revision = 0;

@@ -17,6 +17,7 @@ export interface SignatureFetcher extends Disposable {
 const TIMEOUT_MS = 2000;
 const RETRY_MS = 500;
 
+/** Makes the fetcher. Disposing it gives up questions under way; their `take` is then never called. */
 export function createSignatureFetcher(deps: {
   readonly transport: Transport;
   readonly subjects: Subjects;

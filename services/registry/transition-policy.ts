@@ -6,6 +6,7 @@ import type { ServableState } from '#mesh/control.ts';
 import { type MemberId, servableKey } from '#mesh/ids.ts';
 import { type FleetWorker, MemoryLedger, place, takesMemory } from './placement.ts';
 
+/** Whether a version stays until its successor serves (more memory for a while) or goes first (a gap in service). */
 export type TransitionPolicy = 'availability_preserving' | 'resource_preserving';
 
 /** A version that is wanted, or was and is not gone yet. */
@@ -28,6 +29,7 @@ export interface FleetVersion {
   readonly held: ReadonlyMap<MemberId, { readonly state: ServableState; readonly generation: number }>;
 }
 
+/** One model as the decision sees it: what is wanted of it, and all its versions that are not gone. */
 export interface FleetModel {
   readonly name: string;
   /** How many workers each version needs; 0: every one. */
@@ -39,6 +41,7 @@ export interface FleetModel {
   readonly versions: readonly FleetVersion[];
 }
 
+/** What shall be true of one version from now on: who holds it, and whether gateways may send to it. */
 export interface VersionDecision {
   readonly version: number;
   /** The generation that each of these workers shall hold. Workers not named shall not hold it. */
@@ -56,6 +59,10 @@ export type FleetDecision = ReadonlyMap<string, ReadonlyMap<number, VersionDecis
 /** How long gateways have to hear that a version is not routable before its workers are told to unload it. */
 export const UNROUTE_MS = 250;
 
+/**
+ * Decides for every version of every model which workers hold it and whether it is routable. Memory that is assigned or held already is
+ * counted before anything new is placed; models take their turn by name, so that equal fleets give equal decisions.
+ */
 export function decideFleet(models: readonly FleetModel[], workers: readonly FleetWorker[], policy: TransitionPolicy): FleetDecision {
   const ledger = new MemoryLedger(workers);
   const ordered = [...models].sort((a, b) => (a.name < b.name ? -1 : 1));

@@ -3,6 +3,7 @@ import type { VersionPolicy } from '#proto/model-server-config.ts';
 /** What is known of a version's folder: nothing yet, being looked at, fit to be loaded, or not. */
 export type Verdict = 'unknown' | 'pending' | 'good' | 'bad';
 
+/** What the policy makes of the versions that exist now. */
 export interface VersionPlan {
   /** Versions whose folders are to be looked at, descending. */
   readonly look: readonly number[];

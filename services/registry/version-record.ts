@@ -54,6 +54,7 @@ export interface StoredModel {
 /** TF Serving's estimate of a SavedModel's memory: this many times its bytes on disk. */
 const MEMORY_PER_BYTE_ON_DISK = 1.2;
 
+/** Makes the record of a version that nobody was told to hold yet; `stored` brings back what an earlier leadership knew of it. */
 export function createVersionRecord(usable: UsableVersion, stored?: StoredVersion): VersionRecord {
   return {
     usable,
@@ -73,6 +74,7 @@ export function createVersionRecord(usable: UsableVersion, stored?: StoredVersio
   };
 }
 
+/** The part of a record that goes into the state store: what `createVersionRecord` takes back. */
 export function storeVersion(record: VersionRecord): StoredVersion {
   const { usable, signatures, signaturesGeneration, batching, stateful, routable } = record;
   return { usable, signatures, signaturesGeneration, batching, stateful, routable };

@@ -11,6 +11,7 @@ import { type createUnary, uncancellable } from './unary.ts';
 
 const NAME = 'headrace.v1.ConfigService';
 
+/** Makes the service. A change based on another revision than the running one answers ABORTED; a body without a model INVALID_ARGUMENT. */
 export function createConfigService(deps: {
   readonly core: GatewayCore;
   readonly clock: Clock;

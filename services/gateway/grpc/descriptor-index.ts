@@ -1,6 +1,7 @@
 /** Finds descriptors by file name and by symbol: what server reflection answers from. */
-import { WIRE, WireReader, WireWriter } from '#proto/wire.ts';
+import { WIRE, WireReader } from '#proto/wire.ts';
 
+/** Answers from all descriptors that the server has; names are full and without a leading dot. */
 export interface DescriptorIndex {
   /** A file and, before it, all it imports, serialized; undefined for a file that is not here. */
   fileByName(name: string): readonly Uint8Array[] | undefined;
@@ -13,15 +14,9 @@ export interface DescriptorIndex {
 }
 
 interface File {
-  bytes: Uint8Array;
-  readonly imports: Set<string>;
-}
-
-/** A type that something in a file names, as it is written there: perhaps relative to the scope. */
-interface Reference {
-  readonly file: string;
-  readonly scope: string;
-  readonly name: string;
+  readonly bytes: Uint8Array;
+  /** Names of the files that it imports itself. */
+  readonly imports: readonly string[];
 }
 
 /** Field numbers of `google.protobuf.FileDescriptorProto` and what is in it. */
@@ -30,39 +25,27 @@ const MESSAGE = { name: 1, field: 2, nested: 3, enum: 4, extension: 6, oneof: 8 
 const NAME = 1;
 /** `EnumDescriptorProto.value` and `ServiceDescriptorProto.method`. */
 const MEMBER = 2;
-const FIELD_TYPE = 6;
-const METHOD = { input: 2, output: 3 } as const;
 const EXTENSION = { extendee: 2, number: 3 } as const;
 
-/**
- * Indexes serialized FileDescriptorProtos. A file given twice counts once. Imports that a file needs and does not list are added to it: the
- * loader makes a file of each package and leaves them out, and clients cannot link that.
- */
+/** Indexes serialized FileDescriptorProtos, as `loadFileDescriptors` gives them: each once, with every file that one of them imports. */
 export function createDescriptorIndex(fileDescriptors: Iterable<Uint8Array>): DescriptorIndex {
   const files = new Map<string, File>();
   const symbols = new Map<string, string>();
   const extensions = new Map<string, Map<number, string>>();
   const messages = new Set<string>();
-  const references: Reference[] = [];
   for (const bytes of fileDescriptors) indexFile(bytes);
-  for (const reference of references) addImport(reference);
 
   function indexFile(bytes: Uint8Array): void {
     const fields = fieldsOf(bytes);
     const name = textOf(fields, FILE.name);
-    if (files.has(name)) return;
-    files.set(name, { bytes, imports: new Set(viewsOf(fields, FILE.dependency).map(decodeText)) });
+    files.set(name, { bytes, imports: viewsOf(fields, FILE.dependency).map(decodeText) });
     const scope = textOf(fields, FILE.package);
     for (const message of viewsOf(fields, FILE.message)) indexMessage(message, scope, name);
     for (const type of viewsOf(fields, FILE.enum)) indexEnum(type, scope, name);
     for (const extension of viewsOf(fields, FILE.extension)) indexExtension(extension, scope, name);
     for (const service of viewsOf(fields, FILE.service)) {
       const full = declare(service, scope, name);
-      for (const method of viewsOf(fieldsOf(service), MEMBER)) {
-        declare(method, full, name);
-        for (const type of [METHOD.input, METHOD.output])
-          references.push({ file: name, scope: full, name: textOf(fieldsOf(method), type) });
-      }
+      for (const method of viewsOf(fieldsOf(service), MEMBER)) declare(method, full, name);
     }
   }
 
@@ -71,7 +54,6 @@ export function createDescriptorIndex(fileDescriptors: Iterable<Uint8Array>): De
     messages.add(full);
     const fields = fieldsOf(message);
     for (const part of [...viewsOf(fields, MESSAGE.field), ...viewsOf(fields, MESSAGE.oneof)]) declare(part, full, file);
-    for (const field of viewsOf(fields, MESSAGE.field)) references.push({ file, scope: full, name: textOf(fieldsOf(field), FIELD_TYPE) });
     for (const nested of viewsOf(fields, MESSAGE.nested)) indexMessage(nested, full, file);
     for (const type of viewsOf(fields, MESSAGE.enum)) indexEnum(type, full, file);
     for (const extension of viewsOf(fields, MESSAGE.extension)) indexExtension(extension, full, file);
@@ -97,24 +79,6 @@ export function createDescriptorIndex(fileDescriptors: Iterable<Uint8Array>): De
     const full = scope === '' ? name : `${scope}.${name}`;
     symbols.set(full, file);
     return full;
-  }
-
-  /** Looks a name up from the innermost scope outwards, as protobuf does. */
-  function addImport({ file: name, scope, name: type }: Reference): void {
-    if (type === '') return;
-    const absolute = type.startsWith('.') ? type.slice(1) : undefined;
-    for (let within = scope; ; within = within.slice(0, Math.max(0, within.lastIndexOf('.')))) {
-      const target = symbols.get(absolute ?? (within === '' ? type : `${within}.${type}`));
-      const file = files.get(name);
-      if (target !== undefined && file !== undefined) {
-        if (target === name || file.imports.has(target)) return;
-        file.imports.add(target);
-        // Fields after the end of a message count as if they were in it.
-        file.bytes = Buffer.concat([file.bytes, new WireWriter(64).stringField(FILE.dependency, target).finish()]);
-        return;
-      }
-      if (within === '' || absolute !== undefined) return;
-    }
   }
 
   function withImports(name: string | undefined): readonly Uint8Array[] | undefined {

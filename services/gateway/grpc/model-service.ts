@@ -15,6 +15,7 @@ const CHANGE_TIMEOUT_MS = 30 * 60_000;
 /** The registry answers this much before the client's deadline, so that its answer arrives. */
 const ANSWER_MARGIN_MS = 100;
 
+/** Makes the service. Replacing the configuration takes only lists, and answers when each new model is available or has failed. */
 export function createModelService(deps: {
   readonly core: GatewayCore;
   readonly clock: Clock;

@@ -5,6 +5,7 @@ import type { GatewayCore } from '../core.ts';
 import { validateDtypes, validateInputNames, validateShapes, wantedOutputs } from '../validate-inputs.ts';
 import type { UnaryHandler } from './unary.ts';
 
+/** What runs Predict, and the two flags that change which requests pass and how tensors are written. */
 export interface PredictOptions {
   readonly core: GatewayCore;
   /** `--enable_signature_method_name_check`. */

@@ -14,6 +14,7 @@ import { createPredictHandler } from './predict-handler.ts';
 import { type GrpcService, rawService } from './service-definition.ts';
 import { type createUnary, type PendingReply, type UnaryCall, uncancellable } from './unary.ts';
 
+/** What runs the requests, the wrapper that makes a handler a gRPC method, and the flags that change checks and encodings. */
 export interface PredictionServiceDeps {
   readonly core: GatewayCore;
   readonly examples: ExamplesApi;
@@ -23,6 +24,7 @@ export interface PredictionServiceDeps {
 
 const NAME = 'tensorflow.serving.PredictionService';
 
+/** Makes the service: Predict, Classify, Regress, MultiInference and GetModelMetadata, with TensorFlow Serving's checks and texts. */
 export function createPredictionService({ core, examples, unary, settings }: PredictionServiceDeps): GrpcService {
   const predict = createPredictHandler({
     core,

@@ -14,6 +14,7 @@ import { createPredictionService } from './prediction-service.ts';
 import { createReflectionService } from './reflection-service.ts';
 import { createUnary } from './unary.ts';
 
+/** The gateway's settings that the gRPC port reads, as they stand in `config.ts`. */
 export interface GrpcSettings {
   /** 0: a free port where `anyPort` is set, else no TCP. */
   readonly port: number;
@@ -25,6 +26,7 @@ export interface GrpcSettings {
   readonly enableSerializationAsTensorContent: boolean;
 }
 
+/** What a gRPC server runs on. The caller owns all of it and disposes it after the server. */
 export interface GrpcServerDeps {
   readonly core: GatewayCore;
   readonly examples: ExamplesApi;

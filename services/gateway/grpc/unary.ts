@@ -33,6 +33,7 @@ export interface PendingReply {
 /** May throw instead of returning. */
 export type UnaryHandler = (call: UnaryCall) => PendingReply;
 
+/** The clock that deadlines are told on, and who hears of each finished call. */
 export interface UnaryDeps {
   readonly clock: Clock;
   readonly events: ProtocolEvents;
