@@ -15,13 +15,14 @@ export function fromUtf8(bytes: Uint8Array): string {
 
 /** Appends little-endian fields to one growing buffer. The writer of every mesh message on the request path. */
 export class ByteWriter {
-  #buffer: Uint8Array<ArrayBuffer>;
+  /** From Node's pool when small: a fresh, zeroed ArrayBuffer for each message costs more than filling it. */
+  #buffer: Buffer<ArrayBuffer>;
   #view: DataView;
   #length = 0;
 
   constructor(initialBytes = 256) {
-    this.#buffer = new Uint8Array(Math.max(16, initialBytes));
-    this.#view = new DataView(this.#buffer.buffer);
+    this.#buffer = allocate(Math.max(16, initialBytes));
+    this.#view = viewOf(this.#buffer);
   }
 
   /** Bytes written so far. */
@@ -89,16 +90,16 @@ export class ByteWriter {
 
   /** The bytes written, as a view: the writer must not be used afterwards. */
   finish(): Uint8Array<ArrayBuffer> {
-    return this.#buffer.subarray(0, this.#length);
+    return new Uint8Array(this.#buffer.buffer, this.#buffer.byteOffset, this.#length);
   }
 
   #reserve(more: number): void {
     const needed = this.#length + more;
     if (needed <= this.#buffer.byteLength) return;
-    const grown = new Uint8Array(Math.max(needed, this.#buffer.byteLength * 2));
-    grown.set(this.#buffer.subarray(0, this.#length));
+    const grown = allocate(Math.max(needed, this.#buffer.byteLength * 2));
+    this.#buffer.copy(grown, 0, 0, this.#length);
     this.#buffer = grown;
-    this.#view = new DataView(grown.buffer);
+    this.#view = viewOf(grown);
   }
 }
 
@@ -168,6 +169,14 @@ export class ByteReader {
     this.#offset = start + count;
     return start;
   }
+}
+
+function allocate(byteLength: number): Buffer<ArrayBuffer> {
+  return Buffer.allocUnsafe(byteLength);
+}
+
+function viewOf(buffer: Buffer<ArrayBuffer>): DataView {
+  return new DataView(buffer.buffer, buffer.byteOffset, buffer.byteLength);
 }
 
 function isAscii(text: string): boolean {

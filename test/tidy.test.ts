@@ -90,7 +90,8 @@ describe('tidy', () => {
         (path) =>
           path.endsWith('.ts') &&
           path !== 'test/tidy.test.ts' &&
-          /(:|<|\bas) any\b|^\s*(export )?(const )?enum |@ts-(ignore|expect-error|nocheck)/m.exec(code(path))?.[0],
+          // A value with this name has a member taken or is called; the type never.
+          /(:|<|\bas) any\b(?![.(])|^\s*(export )?(const )?enum |@ts-(ignore|expect-error|nocheck)/m.exec(code(path))?.[0],
       ),
     ).toEqual([]);
     expect(
@@ -115,7 +116,7 @@ describe('tidy', () => {
     expect(
       offenders(
         sources,
-        (path) => !/^[a-z0-9]+(-[a-z0-9]+)*(\.(test|contract|config))?\.(ts|mjs)$/.test(basename(path)) && 'not kebab-case',
+        (path) => !/^[a-z0-9]+(-[a-z0-9]+)*(\.property)?(\.(test|contract|config))?\.(ts|mjs)$/.test(basename(path)) && 'not kebab-case',
       ),
     ).toEqual([]);
     expect(offenders(sources, (path) => /^(utils?|helpers?|common|misc)\.ts$/.test(basename(path)) && 'says nothing')).toEqual([]);

@@ -42,7 +42,13 @@ export async function startEmbedded(deps: {
 
   starting.use(await startWorker({ ...shared, transport: connect() }));
   const registry = starting.use(
-    await startRegistry({ ...shared, transport: connect(), store, jobs, ...(deps.defaultConfigText === undefined ? {} : { defaultConfigText: deps.defaultConfigText }) }),
+    await startRegistry({
+      ...shared,
+      transport: connect(),
+      store,
+      jobs,
+      ...(deps.defaultConfigText === undefined ? {} : { defaultConfigText: deps.defaultConfigText }),
+    }),
   );
   starting.use(await startBatcher({ ...shared, transport: connect() }));
   const gateway = starting.use(await startGateway({ ...shared, transport: connect(), openPortsAfter: registry.initialLoad }));

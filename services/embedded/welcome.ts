@@ -6,14 +6,22 @@ export function welcomeText(embedded: Embedded, options: { readonly examples: st
   const { core, restPort, grpcPort } = embedded;
   const lines = ['', 'Headrace is serving'];
   for (const model of core.models()) {
-    const versions = core.status(model, undefined).map(({ version, state, status }) => `version ${version} ${state}${status.message === '' ? '' : ` (${status.message})`}`);
+    const versions = core
+      .status(model, undefined)
+      .map(({ version, state, status }) => `version ${version} ${state}${status.message === '' ? '' : ` (${status.message})`}`);
     lines.push(`  ${model.padEnd(16)} ${versions.join(', ')}`);
   }
-  lines.push(`on REST ${restPort === null ? 'off' : `http://localhost:${restPort}`} and gRPC ${grpcPort === null ? 'off' : `localhost:${grpcPort}`}`);
+  lines.push(
+    `on REST ${restPort === null ? 'off' : `http://localhost:${restPort}`} and gRPC ${grpcPort === null ? 'off' : `localhost:${grpcPort}`}`,
+  );
   const ready = core.models().find((model) => core.modelReady(model));
   if (restPort !== null && options.examples !== null && core.modelReady('digits')) {
     const folder = relative(options.workingDirectory ?? '.', options.examples) || '.';
-    lines.push('', 'Try it, in another terminal:', `  curl -d @${folder}/digits/request.json http://localhost:${restPort}/v1/models/digits:predict`);
+    lines.push(
+      '',
+      'Try it, in another terminal:',
+      `  curl -d @${folder}/digits/request.json http://localhost:${restPort}/v1/models/digits:predict`,
+    );
   } else if (restPort !== null && ready !== undefined) {
     lines.push('', 'Try it, in another terminal:', `  curl http://localhost:${restPort}/v1/models/${encodeURIComponent(ready)}/metadata`);
   }

@@ -73,9 +73,22 @@ export async function createFleet(options: {
     { rest: `127.0.0.1:${restA}`, grpc: `127.0.0.1:${grpcA}` },
     { rest: `127.0.0.1:${restB}`, grpc: `127.0.0.1:${grpcB}` },
   ] as const;
-  const [command = 'docker-compose', ...before] = engine.compose;
-  const compose = (...args: string[]) =>
-    run(command, [...before, '-p', project, '-f', join(root, 'docker-compose.yml'), ...args], { cwd: root, env, timeoutMs: 300_000 });
+  const [command = 'docker-compose', ...prefix] = engine.compose;
+  let closed = false;
+  let last: Promise<unknown> = Promise.resolve();
+  // One command at a time, and none after disposal has begun: a step that was interrupted must not start again what is being removed.
+  async function compose(...args: string[]): Promise<string> {
+    const own = last.then(() => {
+      if (closed && args[0] !== 'down') throw new Error('the fleet is being taken down');
+      return run(command, [...prefix, '-p', project, '-f', join(root, 'docker-compose.yml'), ...args], {
+        cwd: root,
+        env,
+        timeoutMs: 300_000,
+      });
+    });
+    last = own.catch(() => undefined);
+    return own;
+  }
   let workers = 0;
 
   async function containers(service: Service): Promise<readonly Container[]> {
@@ -164,6 +177,7 @@ export async function createFleet(options: {
       return compose('logs', '--no-color', `--tail=${lines}`);
     },
     async [Symbol.asyncDispose]() {
+      closed = true;
       await compose('down', '--volumes', '--remove-orphans', '--timeout', '5');
     },
   };

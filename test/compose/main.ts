@@ -23,13 +23,13 @@ const SETTLE_MS = 4000;
 await using stack = new AsyncDisposableStack();
 // A first Ctrl-C fails the step that runs; everything is then taken down as after any failure.
 const interrupted = new Promise<never>((_, reject) => {
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => reject(new Error(signal)));
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => reject(new Error(signal)));
 });
 interrupted.catch(() => undefined);
 
 const engine = stack.use(await findEngine(cacheFolder));
-const images = await prepareImages(engine, root, cacheFolder);
-const models = await createModelFolder(join(root, 'examples/models'));
+const images = await Promise.race([prepareImages(engine, root, cacheFolder), interrupted]);
+const models = stack.use(await createModelFolder(join(root, 'examples/models')));
 const fleet = stack.use(await createFleet({ engine, images, models, root }));
 try {
   await Promise.race([prove(fleet, models), interrupted]);

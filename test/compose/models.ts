@@ -1,4 +1,4 @@
-import { appendFileSync, chmodSync, cpSync, mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
+import { appendFileSync, chmodSync, cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { buildModel } from '#proto/onnx-writer.ts';
@@ -7,8 +7,8 @@ import { pause } from './shell.ts';
 /** Inner sizes of the affine model. */
 export const AFFINE = { inputs: 4, outputs: 3 } as const;
 
-/** A folder of models that the containers share, and its ModelServerConfig. */
-export interface ModelFolder {
+/** A folder of models that the containers share, and its ModelServerConfig. Disposing removes it. */
+export interface ModelFolder extends AsyncDisposable {
   readonly directory: string;
   readonly configFile: string;
   /** Puts a version of the affine model there the way people copy files: folder first, then the file in two halves. */
@@ -38,7 +38,14 @@ export async function createModelFolder(exampleFolder: string): Promise<ModelFol
     (name) => `  config { name: "${name}" base_path: "/models/${name}" model_platform: "onnx" }`,
   );
   writeFileSync(configFile, `model_config_list {\n${config.join('\n')}\n}\n`);
-  return { directory, configFile, addAffineVersion };
+  return {
+    directory,
+    configFile,
+    addAffineVersion,
+    async [Symbol.asyncDispose]() {
+      rmSync(base, { recursive: true, force: true });
+    },
+  };
 }
 
 /** What a version of the affine model answers to one row. Every number here is exact in float32, so answers are compared with `===`. */

@@ -4,8 +4,8 @@ import { Client, credentials, type ServiceError, status } from '@grpc/grpc-js';
 import type { PackageDefinition } from '@grpc/proto-loader';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { loadPackageDefinition } from '#proto/load.ts';
-import { startTwins, type Twins } from './twins.ts';
 import { hasTranscripts, readTranscript, withoutSignatureDef } from './transcripts.ts';
+import { startTwins, type Twins } from './twins.ts';
 
 interface Recorded {
   readonly note: string;
@@ -47,40 +47,49 @@ function decode(definitions: PackageDefinition, method: string, bytes: Buffer): 
     const map = definitions['tensorflow.serving.SignatureDefMap'] as unknown as { deserialize(bytes: Buffer): unknown };
     return {
       ...withMetadata,
-      metadata: Object.fromEntries(Object.entries(withMetadata.metadata).map(([key, any]) => [key, { type: any.type_url, value: map.deserialize(any.value) }])),
+      metadata: Object.fromEntries(
+        Object.entries(withMetadata.metadata).map(([key, any]) => [key, { type: any.type_url, value: map.deserialize(any.value) }]),
+      ),
     };
   }
   return decoded;
 }
 
-(hasTranscripts ? describe : describe.skip)('the gRPC transcript of TensorFlow Serving replays on ONNX twins (skipped without ../shared)', () => {
-  let twins: Twins;
-  let client: Client;
-  const definitions = loadPackageDefinition();
-  beforeAll(async () => {
-    twins = await startTwins();
-    client = new Client(`127.0.0.1:${twins.grpcPort}`, credentials.createInsecure());
-  }, 60_000);
-  afterAll(async () => {
-    client.close();
-    await twins[Symbol.asyncDispose]();
-  });
+(hasTranscripts ? describe : describe.skip)(
+  'the gRPC transcript of TensorFlow Serving replays on ONNX twins (skipped without ../shared)',
+  () => {
+    let twins: Twins;
+    let client: Client;
+    const definitions = loadPackageDefinition();
+    beforeAll(async () => {
+      twins = await startTwins();
+      client = new Client(`127.0.0.1:${twins.grpcPort}`, credentials.createInsecure());
+    }, 60_000);
+    afterAll(async () => {
+      client.close();
+      await twins[Symbol.asyncDispose]();
+    });
 
-  test('the documented differences are in docs/compatibility.md', () => {
-    const document = readFileSync(join(import.meta.dirname, '../../docs/compatibility.md'), 'utf8');
-    for (const { id } of DIFFERENCES) expect(document).toContain(`### ${id}`);
-    expect(entries.length).toBeGreaterThan(30);
-  });
+    test('the documented differences are in docs/compatibility.md', () => {
+      const document = readFileSync(join(import.meta.dirname, '../../docs/compatibility.md'), 'utf8');
+      for (const { id } of DIFFERENCES) expect(document).toContain(`### ${id}`);
+      expect(entries.length).toBeGreaterThan(30);
+    });
 
-  test.each(entries.map((entry, index) => [`${index} ${entry.note} ${entry.method}`, entry] as const))('%s', async (_name, recorded) => {
-    const answered = await call(client, recorded.method, Buffer.from(recorded.req, 'base64'));
-    const difference = DIFFERENCES.find(({ applies }) => applies(recorded));
-    if (difference) {
-      if (difference.keepsCode) expect(answered.code).toBe(recorded.code);
-      return;
-    }
-    const shown = 'response' in answered ? decode(definitions, recorded.method, answered.response) : withoutSignatureDef(answered.details);
-    const wanted = recorded.resp === undefined ? withoutSignatureDef(recorded.details ?? '') : decode(definitions, recorded.method, Buffer.from(recorded.resp, 'base64'));
-    expect({ code: answered.code, shown }).toEqual({ code: recorded.code, shown: wanted });
-  });
-});
+    test.each(entries.map((entry, index) => [`${index} ${entry.note} ${entry.method}`, entry] as const))('%s', async (_name, recorded) => {
+      const answered = await call(client, recorded.method, Buffer.from(recorded.req, 'base64'));
+      const difference = DIFFERENCES.find(({ applies }) => applies(recorded));
+      if (difference) {
+        if (difference.keepsCode) expect(answered.code).toBe(recorded.code);
+        return;
+      }
+      const shown =
+        'response' in answered ? decode(definitions, recorded.method, answered.response) : withoutSignatureDef(answered.details);
+      const wanted =
+        recorded.resp === undefined
+          ? withoutSignatureDef(recorded.details ?? '')
+          : decode(definitions, recorded.method, Buffer.from(recorded.resp, 'base64'));
+      expect({ code: answered.code, shown }).toEqual({ code: recorded.code, shown: wanted });
+    });
+  },
+);

@@ -15,7 +15,8 @@ describe('settings of all services', () => {
   });
 
   test('every flag of tensorflow_model_server is there', () => {
-    const flags = `port grpc_socket_path rest_api_port rest_api_num_threads rest_api_timeout_in_ms rest_api_enable_cors_support enable_batching
+    const flags =
+      `port grpc_socket_path rest_api_port rest_api_num_threads rest_api_timeout_in_ms rest_api_enable_cors_support enable_batching
       batching_parameters_file enable_per_model_batching_parameters allow_version_labels_for_unavailable_models model_config_file
       model_config_file_poll_wait_seconds model_name model_base_path num_load_threads num_unload_threads max_num_load_retries
       load_retry_interval_micros file_system_poll_wait_seconds flush_filesystem_caches tensorflow_session_parallelism

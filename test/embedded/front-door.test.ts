@@ -47,15 +47,21 @@ describe('through the front door of an embedded mesh', () => {
         writeFileSync(join(folder, 'monitoring.config'), 'prometheus_config { enable: true }');
         writeFileSync(join(folder, 'broken/1/model.onnx'), Buffer.from('this is no ONNX model, whatever its name says'));
       },
-      config: (folder) => `model_config_list { ${['line', 'double', 'broken', 'missing'].map((name) => modelText(folder, name)).join(' ')} }`,
-      flags: (folder) => ['--enable_batching', '--rest_api_max_body_bytes=200000000', `--monitoring_config_file=${join(folder, 'monitoring.config')}`],
+      config: (folder) =>
+        `model_config_list { ${['line', 'double', 'broken', 'missing'].map((name) => modelText(folder, name)).join(' ')} }`,
+      flags: (folder) => [
+        '--enable_batching',
+        '--rest_api_max_body_bytes=200000000',
+        `--monitoring_config_file=${join(folder, 'monitoring.config')}`,
+      ],
     });
   }, 60_000);
   afterAll(async () => {
     await mesh[Symbol.asyncDispose]();
   });
 
-  const inFlight = async () => Number(/^headrace_gateway_requests_in_flight\S* (\d+)/m.exec((await mesh.send('GET', '/monitoring/prometheus/metrics')).text)?.[1]);
+  const inFlight = async () =>
+    Number(/^headrace_gateway_requests_in_flight\S* (\d+)/m.exec((await mesh.send('GET', '/monitoring/prometheus/metrics')).text)?.[1]);
   const works = async () => {
     const answer = await mesh.send('POST', '/v1/models/line:predict', '{"instances":[4]}');
     expect(JSON.parse(answer.text)).toEqual({ predictions: [3] });
@@ -63,7 +69,9 @@ describe('through the front door of an embedded mesh', () => {
 
   test('one broken model and one missing folder stop nobody, and say what is wrong', async () => {
     await works();
-    const broken = JSON.parse((await mesh.send('GET', '/v1/models/broken')).text) as { model_version_status: { state: string; status: { error_code: string; error_message: string } }[] };
+    const broken = JSON.parse((await mesh.send('GET', '/v1/models/broken')).text) as {
+      model_version_status: { state: string; status: { error_code: string; error_message: string } }[];
+    };
     expect(broken.model_version_status[0]?.state).toBe('END');
     expect(broken.model_version_status[0]?.status.error_message).not.toBe('');
     expect((await mesh.send('POST', '/v1/models/broken:predict', '{"instances":[1]}')).status).toBe(404);
@@ -119,7 +127,9 @@ describe('through the front door of an embedded mesh', () => {
   });
 
   test('a body over the limit, a gzip bomb and an unknown path are refused, and the next request works', async () => {
-    expect(await statusLine(mesh.restPort, 'POST /v1/models/line:predict HTTP/1.1\r\nHost: x\r\nContent-Length: 300000000\r\n\r\n')).toContain(' 413 ');
+    expect(
+      await statusLine(mesh.restPort, 'POST /v1/models/line:predict HTTP/1.1\r\nHost: x\r\nContent-Length: 300000000\r\n\r\n'),
+    ).toContain(' 413 ');
     const bomb = await mesh.send('POST', '/v1/models/line:predict', gzipSync(Buffer.alloc(200_000_000)), { 'content-encoding': 'gzip' });
     expect(bomb.status).toBe(400);
     expect((await mesh.send('GET', '/nowhere')).status).toBe(404);
@@ -138,7 +148,9 @@ describe('through the front door of an embedded mesh', () => {
         });
       });
     const head = `POST /v1/models/line:predict HTTP/1.1\r\nHost: x\r\nContent-Length: ${body.length}\r\n\r\n`;
-    await Promise.all(Array.from({ length: 100 }, (_, index) => leave(index % 2 === 0 ? head + body : (head + body).slice(0, 40 * (index + 1)))));
+    await Promise.all(
+      Array.from({ length: 100 }, (_, index) => leave(index % 2 === 0 ? head + body : (head + body).slice(0, 40 * (index + 1)))),
+    );
     await works();
     for (let round = 0; round < 50 && (await inFlight()) > 0; round++) await works();
     expect(await inFlight()).toBe(0);
@@ -153,7 +165,9 @@ describe('through the front door of an embedded mesh', () => {
     expect(stale.status).toBe(412);
     const put = await mesh.send('PUT', '/v1/config/models/second', text, { 'if-match': `"${revision}"` });
     expect(put.status).toBe(200);
-    expect(JSON.parse((await mesh.send('POST', '/v1/models/second/labels/stable:predict', '{"instances":[4]}')).text)).toEqual({ predictions: [3] });
+    expect(JSON.parse((await mesh.send('POST', '/v1/models/second/labels/stable:predict', '{"instances":[4]}')).text)).toEqual({
+      predictions: [3],
+    });
     expect((await mesh.send('DELETE', '/v1/config/models/second')).status).toBe(200);
     // The unload is not waited for, as in TensorFlow Serving.
     while ((await mesh.send('POST', '/v1/models/second:predict', '{"instances":[4]}')).status !== 404) await works();

@@ -17,14 +17,19 @@ const CLIENTS = 8;
 function predict(agent: Agent, port: number, x: number): Promise<{ status: number; version: number; body: string }> {
   const body = `{"instances":[${x}]}`;
   return new Promise((resolve, reject) => {
-    const asked = request({ agent, port, host: '127.0.0.1', method: 'POST', path: '/v1/models/line:predict', headers: { 'content-length': body.length } }, (response) => {
-      let text = '';
-      response.setEncoding('utf8');
-      response.on('data', (chunk: string) => {
-        text += chunk;
-      });
-      response.on('end', () => resolve({ status: response.statusCode ?? 0, version: Number(response.headers['x-headrace-model-version']), body: text }));
-    });
+    const asked = request(
+      { agent, port, host: '127.0.0.1', method: 'POST', path: '/v1/models/line:predict', headers: { 'content-length': body.length } },
+      (response) => {
+        let text = '';
+        response.setEncoding('utf8');
+        response.on('data', (chunk: string) => {
+          text += chunk;
+        });
+        response.on('end', () =>
+          resolve({ status: response.statusCode ?? 0, version: Number(response.headers['x-headrace-model-version']), body: text }),
+        );
+      },
+    );
     asked.on('error', reject);
     asked.end(body);
   });
@@ -37,10 +42,21 @@ test(`${SWAPS} version swaps under load give 0 errors, and every answer is of th
   const configOf = (version: number) =>
     `model_config_list { config { name: "line" base_path: "${base}" model_platform: "onnx" model_version_policy { specific { versions: ${version} } } } }`;
   const { values } = parseSettings(EMBEDDED_SETTINGS, {
-    args: [`--port=${await freePort()}`, `--rest_api_port=${await freePort()}`, '--enable_batching', '--version_settle_ms=0', '--file_system_poll_wait_seconds=1'],
+    args: [
+      `--port=${await freePort()}`,
+      `--rest_api_port=${await freePort()}`,
+      '--enable_batching',
+      '--version_settle_ms=0',
+      '--file_system_poll_wait_seconds=1',
+    ],
     env: {},
   });
-  const embedded = await startEmbedded({ settings: values, telemetry: createSilentTelemetry(), clock: createSystemClock(), defaultConfigText: configOf(1) });
+  const embedded = await startEmbedded({
+    settings: values,
+    telemetry: createSilentTelemetry(),
+    clock: createSystemClock(),
+    defaultConfigText: configOf(1),
+  });
   const port = embedded.restPort ?? 0;
   const agent = new Agent({ keepAlive: true });
   let swapping = true;

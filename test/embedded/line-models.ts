@@ -4,7 +4,12 @@ import { buildModel } from '#proto/onnx-writer.ts';
 
 /** Bytes of an ONNX model that computes y = slope * x + version for FLOAT [rows] inputs: an answer tells which version gave it. */
 export function lineModel(slope: number, version: number): Uint8Array {
-  const constant = (name: string, value: number) => ({ name, dtype: 'float' as const, shape: [], bytes: new Uint8Array(new Float32Array([value]).buffer) });
+  const constant = (name: string, value: number) => ({
+    name,
+    dtype: 'float' as const,
+    shape: [],
+    bytes: new Uint8Array(new Float32Array([value]).buffer),
+  });
   return buildModel({
     name: 'line',
     opset: 17,

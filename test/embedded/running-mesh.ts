@@ -62,15 +62,18 @@ export async function startRunningMesh(options: {
       new Promise((resolve, reject) => {
         const bytes = body === undefined ? undefined : Buffer.from(body as string);
         const length = bytes === undefined ? {} : { 'content-length': bytes.byteLength };
-        const asked = request({ agent, host: '127.0.0.1', port: restPort, method, path, headers: { ...length, ...headers } }, (response) => {
-          const chunks: Buffer[] = [];
-          response.on('data', (chunk: Buffer) => chunks.push(chunk));
-          response.on('end', () => {
-            const whole = Buffer.concat(chunks);
-            resolve({ status: response.statusCode ?? 0, headers: response.headers, body: whole, text: whole.toString() });
-          });
-          response.on('error', reject);
-        });
+        const asked = request(
+          { agent, host: '127.0.0.1', port: restPort, method, path, headers: { ...length, ...headers } },
+          (response) => {
+            const chunks: Buffer[] = [];
+            response.on('data', (chunk: Buffer) => chunks.push(chunk));
+            response.on('end', () => {
+              const whole = Buffer.concat(chunks);
+              resolve({ status: response.statusCode ?? 0, headers: response.headers, body: whole, text: whole.toString() });
+            });
+            response.on('error', reject);
+          },
+        );
         asked.on('error', reject);
         asked.end(bytes);
       }),

@@ -1,13 +1,18 @@
 import { join } from 'node:path';
-import { InMemorySpanExporter, SimpleSpanProcessor } from '@opentelemetry/sdk-trace-node';
 import { expect, test } from '@jest/globals';
+import { InMemorySpanExporter, SimpleSpanProcessor } from '@opentelemetry/sdk-trace-node';
 import { createTelemetry } from '#mesh/telemetry.ts';
 import { putLineVersion } from './line-models.ts';
 import { startRunningMesh } from './running-mesh.ts';
 
 test("a client's trace goes through every hop", async () => {
   const exporter = new InMemorySpanExporter();
-  const telemetry = createTelemetry({ service: 'test', logLevel: 'silent', otlpEndpoint: '', spanProcessor: new SimpleSpanProcessor(exporter) });
+  const telemetry = createTelemetry({
+    service: 'test',
+    logLevel: 'silent',
+    otlpEndpoint: '',
+    spanProcessor: new SimpleSpanProcessor(exporter),
+  });
   const traceId = '0af7651916cd43dd8448eb211c80319c';
   {
     await using mesh = await startRunningMesh({
@@ -15,7 +20,9 @@ test("a client's trace goes through every hop", async () => {
       config: (folder) => `model_config_list { config { name: "line" base_path: "${join(folder, 'line')}" model_platform: "onnx" } }`,
       telemetry,
     });
-    const answer = await mesh.send('POST', '/v1/models/line:predict', '{"instances":[4]}', { traceparent: `00-${traceId}-b7ad6b7169203331-01` });
+    const answer = await mesh.send('POST', '/v1/models/line:predict', '{"instances":[4]}', {
+      traceparent: `00-${traceId}-b7ad6b7169203331-01`,
+    });
     expect(answer.status).toBe(200);
   }
   const spans = exporter.getFinishedSpans().filter((span) => span.spanContext().traceId === traceId);

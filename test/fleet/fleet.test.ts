@@ -27,18 +27,21 @@ const agent = new Agent({ keepAlive: true });
 function predict(port: number, x: number): Promise<Answer> {
   const body = `{"instances":[${x}]}`;
   return new Promise((resolve, reject) => {
-    const asked = request({ agent, port, host: '127.0.0.1', method: 'POST', path: '/v1/models/line:predict', headers: { 'content-length': body.length } }, (response) => {
-      let text = '';
-      response.setEncoding('utf8');
-      response.on('data', (chunk: string) => {
-        text += chunk;
-      });
-      response.on('end', () => {
-        const status = response.statusCode ?? 0;
-        const value = status === 200 ? (JSON.parse(text) as { predictions: number[] }).predictions[0] : undefined;
-        resolve({ status, version: Number(response.headers['x-headrace-model-version']), value, body: text });
-      });
-    });
+    const asked = request(
+      { agent, port, host: '127.0.0.1', method: 'POST', path: '/v1/models/line:predict', headers: { 'content-length': body.length } },
+      (response) => {
+        let text = '';
+        response.setEncoding('utf8');
+        response.on('data', (chunk: string) => {
+          text += chunk;
+        });
+        response.on('end', () => {
+          const status = response.statusCode ?? 0;
+          const value = status === 200 ? (JSON.parse(text) as { predictions: number[] }).predictions[0] : undefined;
+          resolve({ status, version: Number(response.headers['x-headrace-model-version']), value, body: text });
+        });
+      },
+    );
     asked.on('error', reject);
     asked.end(body);
   });
@@ -70,98 +73,109 @@ async function underLoad(port: number, act: () => Promise<void>, after = 200): P
 
 const complete = hasNatsServer && hasRedisServer;
 
-(complete ? describe : describe.skip)('a fleet of real processes over NATS and Redis (skipped without nats-server and redis-server)', () => {
-  const folder = mkdtempSync(join(tmpdir(), 'headrace-fleet-'));
-  const base = join(folder, 'line');
-  let mesh: MeshProcesses;
-  let gateway: MeshProcess;
-  beforeAll(async () => {
-    putLineVersion(base, 1);
-    mesh = await startMeshProcesses(['--model_name=line', `--model_base_path=${base}`, '--enable_batching', '--version_settle_ms=100', '--file_system_poll_wait_seconds=1']);
-    const [first] = await Promise.all([
-      mesh.start('gateway'),
-      mesh.start('registry'),
-      mesh.start('registry'),
-      mesh.start('batcher'),
-      mesh.start('batcher'),
-      mesh.start('worker-gpu'),
-      mesh.start('worker-gpu'),
-    ]);
-    gateway = first;
-    while ((await fetch(`http://127.0.0.1:${gateway.restPort}/v1/models/line/ready`)).status !== 200) await new Promise((resolve) => setTimeout(resolve, 50));
-  }, 60_000);
-  afterAll(async () => {
-    agent.destroy();
-    await mesh[Symbol.asyncDispose]();
-    rmSync(folder, { recursive: true });
-  }, 60_000);
+(complete ? describe : describe.skip)(
+  'a fleet of real processes over NATS and Redis (skipped without nats-server and redis-server)',
+  () => {
+    const folder = mkdtempSync(join(tmpdir(), 'headrace-fleet-'));
+    const base = join(folder, 'line');
+    let mesh: MeshProcesses;
+    let gateway: MeshProcess;
+    beforeAll(async () => {
+      putLineVersion(base, 1);
+      mesh = await startMeshProcesses([
+        '--model_name=line',
+        `--model_base_path=${base}`,
+        '--enable_batching',
+        '--version_settle_ms=100',
+        '--file_system_poll_wait_seconds=1',
+      ]);
+      const [first] = await Promise.all([
+        mesh.start('gateway'),
+        mesh.start('registry'),
+        mesh.start('registry'),
+        mesh.start('batcher'),
+        mesh.start('batcher'),
+        mesh.start('worker-gpu'),
+        mesh.start('worker-gpu'),
+      ]);
+      gateway = first;
+      while ((await fetch(`http://127.0.0.1:${gateway.restPort}/v1/models/line/ready`)).status !== 200)
+        await new Promise((resolve) => setTimeout(resolve, 50));
+    }, 60_000);
+    afterAll(async () => {
+      agent.destroy();
+      await mesh[Symbol.asyncDispose]();
+      rmSync(folder, { recursive: true });
+    }, 60_000);
 
-  const live = (service: string) => mesh.processes.filter((one) => one.service === service && one.child.exitCode === null && one.child.signalCode === null);
-  const any = (service: string): MeshProcess => {
-    const [one] = live(service);
-    if (one === undefined) throw new Error(`no ${service} is alive`);
-    return one;
-  };
-  const nothingLost = (tally: Tally) => {
-    expect({ failed: tally.failed, wrong: tally.wrong }).toEqual({ failed: [], wrong: [] });
-    expect(tally.answered).toBeGreaterThan(200);
-  };
+    const live = (service: string) =>
+      mesh.processes.filter((one) => one.service === service && one.child.exitCode === null && one.child.signalCode === null);
+    const any = (service: string): MeshProcess => {
+      const [one] = live(service);
+      if (one === undefined) throw new Error(`no ${service} is alive`);
+      return one;
+    };
+    const nothingLost = (tally: Tally) => {
+      expect({ failed: tally.failed, wrong: tally.wrong }).toEqual({ failed: [], wrong: [] });
+      expect(tally.answered).toBeGreaterThan(200);
+    };
 
-  test('a new version takes over under load without an error, and the old one comes back when it is removed', async () => {
-    nothingLost(
-      await underLoad(gateway.restPort, async () => {
-        putLineVersion(base, 2);
-        while ((await predict(gateway.restPort, 1)).version !== 2) await new Promise((resolve) => setTimeout(resolve, 50));
-        rmSync(join(base, '2'), { recursive: true });
-        while ((await predict(gateway.restPort, 1)).version !== 1) await new Promise((resolve) => setTimeout(resolve, 50));
-      }),
-    );
-  }, 60_000);
+    test('a new version takes over under load without an error, and the old one comes back when it is removed', async () => {
+      nothingLost(
+        await underLoad(gateway.restPort, async () => {
+          putLineVersion(base, 2);
+          while ((await predict(gateway.restPort, 1)).version !== 2) await new Promise((resolve) => setTimeout(resolve, 50));
+          rmSync(join(base, '2'), { recursive: true });
+          while ((await predict(gateway.restPort, 1)).version !== 1) await new Promise((resolve) => setTimeout(resolve, 50));
+        }),
+      );
+    }, 60_000);
 
-  test('a worker killed under load costs no request', async () => {
-    nothingLost(
-      await underLoad(gateway.restPort, async () => {
-        await any('worker-gpu').kill();
-      }),
-    );
-    await mesh.start('worker-gpu');
-  }, 60_000);
+    test('a worker killed under load costs no request', async () => {
+      nothingLost(
+        await underLoad(gateway.restPort, async () => {
+          await any('worker-gpu').kill();
+        }),
+      );
+      await mesh.start('worker-gpu');
+    }, 60_000);
 
-  test('a batcher killed under load costs no request', async () => {
-    nothingLost(
-      await underLoad(gateway.restPort, async () => {
-        await any('batcher').kill();
-      }),
-    );
-    await mesh.start('batcher');
-  }, 60_000);
+    test('a batcher killed under load costs no request', async () => {
+      nothingLost(
+        await underLoad(gateway.restPort, async () => {
+          await any('batcher').kill();
+        }),
+      );
+      await mesh.start('batcher');
+    }, 60_000);
 
-  test('both registries may die: traffic flows on, and a new one takes the fleet over as it is', async () => {
-    nothingLost(
-      await underLoad(gateway.restPort, async () => {
-        await Promise.all(live('registry').map((one) => one.kill()));
-        await underLoadPause();
-        await mesh.start('registry');
-      }),
-    );
-    expect((await fetch(`http://127.0.0.1:${gateway.restPort}/v1/models/line`)).status).toBe(200);
-  }, 60_000);
+    test('both registries may die: traffic flows on, and a new one takes the fleet over as it is', async () => {
+      nothingLost(
+        await underLoad(gateway.restPort, async () => {
+          await Promise.all(live('registry').map((one) => one.kill()));
+          await underLoadPause();
+          await mesh.start('registry');
+        }),
+      );
+      expect((await fetch(`http://127.0.0.1:${gateway.restPort}/v1/models/line`)).status).toBe(200);
+    }, 60_000);
 
-  test('NATS restarts under load: what was in flight is sent again', async () => {
-    nothingLost(await underLoad(gateway.restPort, () => mesh.nats.restart(), 100));
-  }, 60_000);
+    test('NATS restarts under load: what was in flight is sent again', async () => {
+      nothingLost(await underLoad(gateway.restPort, () => mesh.nats.restart(), 100));
+    }, 60_000);
 
-  test('SIGTERM drains a worker, a batcher and a gateway without losing a request', async () => {
-    nothingLost(
-      await underLoad(gateway.restPort, async () => {
-        await mesh.start('worker-gpu');
-        expect(await any('worker-gpu').terminate()).toBe(0);
-        expect(await any('batcher').terminate()).toBe(0);
-      }),
-    );
-    expect(await gateway.terminate()).toBe(0);
-  }, 90_000);
-});
+    test('SIGTERM drains a worker, a batcher and a gateway without losing a request', async () => {
+      nothingLost(
+        await underLoad(gateway.restPort, async () => {
+          await mesh.start('worker-gpu');
+          expect(await any('worker-gpu').terminate()).toBe(0);
+          expect(await any('batcher').terminate()).toBe(0);
+        }),
+      );
+      expect(await gateway.terminate()).toBe(0);
+    }, 90_000);
+  },
+);
 
 /** Long enough for leases to end while nobody leads. */
 function underLoadPause(): Promise<void> {

@@ -3,7 +3,7 @@ import { WIRE, WireReader } from '#proto/wire.ts';
 
 /** Answers from all descriptors that the server has; names are full and without a leading dot. */
 export interface DescriptorIndex {
-  /** A file and, before it, all it imports, serialized; undefined for a file that is not here. */
+  /** A file and, after it, all it imports, serialized: clients take the first for the answer. Undefined for a file that is not here. */
   fileByName(name: string): readonly Uint8Array[] | undefined;
   /** The same for the file that declares a message, enum, enum value, field, oneof, service or method by its full name. */
   fileBySymbol(symbol: string): readonly Uint8Array[] | undefined;
@@ -83,15 +83,16 @@ export function createDescriptorIndex(fileDescriptors: Iterable<Uint8Array>): De
 
   function withImports(name: string | undefined): readonly Uint8Array[] | undefined {
     if (name === undefined || !files.has(name)) return undefined;
-    const ordered = new Map<string, Uint8Array>();
-    const visit = (one: string) => {
+    const wanted = new Set([name]);
+    const found: Uint8Array[] = [];
+    // A set that grows while it is walked gives what was added as well.
+    for (const one of wanted) {
       const file = files.get(one);
-      if (file === undefined || ordered.has(one)) return;
-      for (const imported of file.imports) visit(imported);
-      ordered.set(one, file.bytes);
-    };
-    visit(name);
-    return [...ordered.values()];
+      if (file === undefined) continue;
+      found.push(file.bytes);
+      for (const imported of file.imports) wanted.add(imported);
+    }
+    return found;
   }
 
   return {

@@ -2,6 +2,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { fromUtf8 } from '#mesh/bytes.ts';
 import { ServeError, toServeError } from '#mesh/errors.ts';
+import { parseModelConfigText } from '#proto/model-server-config.ts';
 import { errorReply, jsonReply, type Reply, send } from './reply.ts';
 import type { RestServerDeps } from './server.ts';
 
@@ -93,12 +94,11 @@ export function addAdminRoutes(
     answering(async (request) => {
       const { model } = request.params as { readonly model: string };
       const text = bodyText(request);
-      const named = /(?:^|[\s,;])name\s*:\s*(?:"([^"]*)"|'([^']*)')/.exec(text.replace(/#.*$/gm, ''));
-      const name = named?.[1] ?? named?.[2];
+      const { name } = parseModelConfigText(text);
       if (name !== model) {
         throw new ServeError(
           'INVALID_ARGUMENT',
-          `the ModelConfig in the body names ${name === undefined ? 'no model' : `"${name}"`}, the path names "${model}"`,
+          `the ModelConfig in the body names ${name === '' ? 'no model' : `"${name}"`}, the path names "${model}"`,
         );
       }
       return configReply(await core.putModel(text, expectedRevision(request), RELOAD_MS));

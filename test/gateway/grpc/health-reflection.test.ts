@@ -1,5 +1,7 @@
 import { type ClientReadableStream, status } from '@grpc/grpc-js';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import protobuf from 'protobufjs';
+import descriptor from 'protobufjs/ext/descriptor/index.js';
 import { decodeHealthCheckResponse, encodeHealthCheckRequest } from '#proto/health.ts';
 import { WIRE, WireReader, WireWriter } from '#proto/wire.ts';
 import { routedModel, routedVersion } from '../test-registry.ts';
@@ -142,35 +144,79 @@ describe('reflection', () => {
     ]);
   });
 
-  test.each([
-    'tensorflow.serving.PredictionService',
-    'tensorflow.serving.PredictionService.Predict',
-    'tensorflow.TensorProto',
-    'tensorflow.TensorProto.float_val',
-    'tensorflow.DT_FLOAT',
-    'tensorflow.serving.GetModelStatusResponse',
-    'headrace.v1.ConfigService',
-    'grpc.health.v1.Health',
-  ])('finds the file of %s with all it imports', async (symbol) => {
-    const response = await ask('v1', (writer) => writer.stringField(4, symbol));
-    const files = listOf(response.get(4));
-    const names = files.map(nameOf);
-    expect(names.length).toBeGreaterThan(0);
-    for (const [index, file] of files.entries()) {
-      const reader = new WireReader(file);
-      while (reader.more()) {
-        const tag = reader.tag();
-        // A file comes after what it imports (FileDescriptorProto.dependency).
-        if (tag === 3 * 8 + WIRE.bytes) expect(names.slice(0, index)).toContain(reader.text());
-        else reader.skip(tag);
-      }
+  /** What a file imports (FileDescriptorProto.dependency). */
+  function importsOf(file: Uint8Array): string[] {
+    const reader = new WireReader(file);
+    const imports: string[] = [];
+    while (reader.more()) {
+      const tag = reader.tag();
+      if (tag === 3 * 8 + WIRE.bytes) imports.push(reader.text());
+      else reader.skip(tag);
     }
+    return imports;
+  }
+
+  const filesOfSymbol = async (symbol: string) => listOf((await ask('v1', (writer) => writer.stringField(4, symbol))).get(4));
+  const filesOfName = async (name: string) => listOf((await ask('v1', (writer) => writer.stringField(3, name))).get(4));
+
+  /** Links files as a client does; throws when a type that one of them names is in none of them. */
+  function link(files: Iterable<Uint8Array>): protobuf.Root {
+    const set = descriptor.FileDescriptorSet.create({ file: [...files].map((file) => descriptor.FileDescriptorProto.decode(file)) });
+    const root = (protobuf.Root as unknown as { fromDescriptor(from: unknown): protobuf.Root }).fromDescriptor(set);
+    root.resolveAll();
+    return root;
+  }
+
+  test.each([
+    ['tensorflow.serving.PredictionService', 'tensorflow_serving/apis/prediction_service.proto'],
+    ['tensorflow.serving.PredictionService.Predict', 'tensorflow_serving/apis/prediction_service.proto'],
+    ['tensorflow.TensorProto', 'tensorflow/core/framework/tensor.proto'],
+    ['tensorflow.TensorProto.float_val', 'tensorflow/core/framework/tensor.proto'],
+    ['tensorflow.DT_FLOAT', 'tensorflow/core/framework/types.proto'],
+    ['tensorflow.serving.GetModelStatusResponse', 'tensorflow_serving/apis/get_model_status.proto'],
+    ['headrace.v1.ConfigService', 'headrace/v1/config.proto'],
+    ['grpc.health.v1.Health', 'grpc/health/v1/health.proto'],
+  ])('answers %s with its file first, and every file that is imported after it', async (symbol, file) => {
+    const files = await filesOfSymbol(symbol);
+    const names = files.map(nameOf);
+    expect(names[0]).toBe(file);
+    expect(new Set(names).size).toBe(names.length);
+    expect(names).toEqual(expect.arrayContaining(files.flatMap(importsOf)));
+    expect(() => link(files)).not.toThrow();
   });
 
-  test('finds a file by the name it has here', async () => {
-    const bySymbol = listOf((await ask('v1', (writer) => writer.stringField(4, 'headrace.v1.ConfigService'))).get(4));
-    const name = nameOf(bySymbol.at(-1) ?? new Uint8Array(0));
-    const byName = listOf((await ask('v1', (writer) => writer.stringField(3, name))).get(4));
+  test('a client that follows imports from PredictionService, file by file, can link all of them', async () => {
+    const [first] = await filesOfSymbol('tensorflow.serving.PredictionService');
+    const fetched = new Map<string, Uint8Array>();
+    const waiting = first === undefined ? [] : [first];
+    for (let file = waiting.pop(); file !== undefined; file = waiting.pop()) {
+      fetched.set(nameOf(file), file);
+      for (const name of importsOf(file)) {
+        if (fetched.has(name)) continue;
+        const [imported] = await filesOfName(name);
+        expect(nameOf(imported ?? new Uint8Array(0))).toBe(name);
+        if (imported !== undefined) waiting.push(imported);
+      }
+    }
+    const root = link(fetched.values());
+    const service = root.lookupService('tensorflow.serving.PredictionService');
+    const typesOf = (method: protobuf.Method) => [method.name, method.resolvedRequestType?.fullName, method.resolvedResponseType?.fullName];
+    expect(service.methodsArray.map(typesOf)).toEqual(
+      [
+        ['Classify', 'ClassificationRequest', 'ClassificationResponse'],
+        ['Regress', 'RegressionRequest', 'RegressionResponse'],
+        ['Predict', 'PredictRequest', 'PredictResponse'],
+        ['MultiInference', 'MultiInferenceRequest', 'MultiInferenceResponse'],
+        ['GetModelMetadata', 'GetModelMetadataRequest', 'GetModelMetadataResponse'],
+      ].map(([name, request, response]) => [name, `.tensorflow.serving.${request}`, `.tensorflow.serving.${response}`]),
+    );
+    const without = (lost: string) => [...fetched].filter(([name]) => name !== lost).map(([, file]) => file);
+    expect(() => link(without('tensorflow/core/framework/tensor.proto'))).toThrow();
+  });
+
+  test('a file found by its name is the one found by its symbol', async () => {
+    const bySymbol = await filesOfSymbol('headrace.v1.ConfigService');
+    const byName = await filesOfName(nameOf(bySymbol[0] ?? new Uint8Array(0)));
     expect(byName.map(nameOf)).toEqual(bySymbol.map(nameOf));
     expect(byName.length).toBeGreaterThan(1);
   });

@@ -254,6 +254,26 @@ describe('the REST server', () => {
     expect((await ask('GET', '/v1/config')).text).toBe('# without m\n');
   });
 
+  test.each<[string, string, RegExp]>([
+    ['names another model', 'name: "other" base_path: "/m"', /names \\"other\\", the path names \\"m\\"/],
+    ['names no model', 'base_path: "name: \\"m\\""', /names no model, the path names \\"m\\"/],
+    ['has a field that ModelConfig lacks', 'name: "m"\nbase_pth: "/m"', /2.*base_pth/],
+    ['does not end', 'name: "m', /1/],
+  ])('refuses a ModelConfig that %s, and says so', async (_, text, message) => {
+    const { ask } = await start();
+    const put = await ask('PUT', '/v1/config/models/m', text);
+    expect(put.status).toBe(400);
+    expect(put.text).toMatch(message);
+    expect((await ask('GET', '/v1/config')).headers.etag).toBe('"1"');
+  });
+
+  test('takes a ModelConfig with its name in any place and form that the text format allows', async () => {
+    const { ask } = await start();
+    for (const text of ["base_path: 'name: \"x\"', name: 'm'", 'base_path: "/m" # name: "x"\nname: "\\155"']) {
+      expect((await ask('PUT', '/v1/config/models/m', text)).status).toBe(200);
+    }
+  });
+
   test('finishes what is in flight before it stops, and accepts nothing new', async () => {
     const { server, core } = await start();
     core.hold = true;
