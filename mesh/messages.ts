@@ -135,12 +135,20 @@ export interface ReadyFrame {
 /** Encodes a frame of requests. */
 export function encodeSubmit(frame: SubmitFrame): Uint8Array {
   let size = 64;
-  for (const request of frame.requests) size += 256 + request.laneKey.length + request.body.byteLength;
+  for (const request of frame.requests) size += 96 + request.body.byteLength;
   const writer = begin(size).text(frame.gatewayId).u32(frame.requests.length);
+  let before: SubmittedRequest | undefined;
   for (const request of frame.requests) {
-    writer.f64(request.requestId).text(request.servable.name).f64(request.servable.version).text(request.signature);
-    texts(writer, request.outputs);
-    writer.text(request.laneKey).u32(request.rows).f64(request.budgetMs).u16(request.attempt).text(request.traceparent).bytes(request.body);
+    // Neighbours mostly share a lane, and the lane's key says all that is left out here.
+    const sameLane = before !== undefined && before.laneKey === request.laneKey;
+    before = request;
+    writer.f64(request.requestId).u8(sameLane ? 1 : 0);
+    if (!sameLane) {
+      writer.text(request.servable.name).f64(request.servable.version).text(request.signature);
+      texts(writer, request.outputs);
+      writer.text(request.laneKey);
+    }
+    writer.u32(request.rows).f64(request.budgetMs).u16(request.attempt).text(request.traceparent).bytes(request.body);
   }
   return writer.finish();
 }
@@ -149,21 +157,30 @@ export function encodeSubmit(frame: SubmitFrame): Uint8Array {
 export function decodeSubmit(bytes: Uint8Array): SubmitFrame {
   const reader = open(bytes);
   const gatewayId = reader.text() as MemberId;
-  const requests = list(
-    reader,
-    (): SubmittedRequest => ({
-      requestId: reader.f64() as RequestId,
-      servable: { name: reader.text(), version: reader.f64() },
-      signature: reader.text(),
-      outputs: readTexts(reader),
-      laneKey: reader.text(),
+  let lane: Pick<SubmittedRequest, 'servable' | 'signature' | 'outputs' | 'laneKey'> | undefined;
+  const requests = list(reader, (): SubmittedRequest => {
+    const requestId = reader.f64() as RequestId;
+    if (reader.u8() === 0 || lane === undefined) {
+      lane = {
+        servable: { name: reader.text(), version: reader.f64() },
+        signature: reader.text(),
+        outputs: readTexts(reader),
+        laneKey: reader.text(),
+      };
+    }
+    return {
+      requestId,
+      servable: lane.servable,
+      signature: lane.signature,
+      outputs: lane.outputs,
+      laneKey: lane.laneKey,
       rows: reader.u32(),
       budgetMs: reader.f64(),
       attempt: reader.u16(),
       traceparent: reader.text(),
       body: reader.bytes(),
-    }),
-  );
+    };
+  });
   return { gatewayId, requests };
 }
 
@@ -197,9 +214,16 @@ export function encodeBatch(frame: BatchFrame): Uint8Array {
     .u32(frame.executeRows)
     .u8(frame.padRagged ? 1 : 0)
     .u32(frame.parts.length);
+  let gatewayId: MemberId | undefined;
   for (const part of frame.parts) {
-    writer.text(part.gatewayId).f64(part.requestId).u32(part.rowStart).u32(part.rowCount).u32(part.totalRows);
+    writer
+      .text(part.gatewayId === gatewayId ? '' : part.gatewayId)
+      .f64(part.requestId)
+      .u32(part.rowStart)
+      .u32(part.rowCount)
+      .u32(part.totalRows);
     writer.f64(part.budgetMs).f64(part.queuedMs).text(part.traceparent).bytes(part.body);
+    gatewayId = part.gatewayId;
   }
   return writer.finish();
 }
@@ -207,6 +231,7 @@ export function encodeBatch(frame: BatchFrame): Uint8Array {
 /** Decodes a batch; bodies are views. */
 export function decodeBatch(bytes: Uint8Array): BatchFrame {
   const reader = open(bytes);
+  const gatewayIdOf = createRepeater<MemberId>();
   return {
     batcherId: reader.text() as MemberId,
     batchId: reader.f64() as BatchId,
@@ -218,7 +243,7 @@ export function decodeBatch(bytes: Uint8Array): BatchFrame {
     parts: list(
       reader,
       (): BatchPart => ({
-        gatewayId: reader.text() as MemberId,
+        gatewayId: gatewayIdOf(reader.text() as MemberId),
         requestId: reader.f64() as RequestId,
         rowStart: reader.u32(),
         rowCount: reader.u32(),
@@ -237,6 +262,7 @@ export function encodeAnswers(frame: AnswerFrame): Uint8Array {
   let size = 64;
   for (const answer of frame.answers) size += answer.type === 'outputs' ? 96 + tensorsSize(answer.outputs) : 96 + answer.message.length * 3;
   const writer = begin(size).u32(frame.answers.length);
+  let workerId: MemberId | undefined;
   for (const answer of frame.answers) {
     writer.f64(answer.requestId);
     if (answer.type === 'error') {
@@ -248,7 +274,13 @@ export function encodeAnswers(frame: AnswerFrame): Uint8Array {
       continue;
     }
     writer.u8(0).u32(answer.rowStart).u32(answer.rowCount).u32(answer.totalRows);
-    writer.f64(answer.timings.queuedMs).f64(answer.timings.executedMs).u32(answer.timings.batchRows).text(answer.timings.workerId);
+    const { timings } = answer;
+    writer
+      .f64(timings.queuedMs)
+      .f64(timings.executedMs)
+      .u32(timings.batchRows)
+      .text(timings.workerId === workerId ? '' : timings.workerId);
+    workerId = timings.workerId;
     writeTensors(writer, answer.outputs);
   }
   return writer.finish();
@@ -257,6 +289,7 @@ export function encodeAnswers(frame: AnswerFrame): Uint8Array {
 /** Decodes answers; payloads are views. */
 export function decodeAnswers(bytes: Uint8Array): AnswerFrame {
   const reader = open(bytes);
+  const workerIdOf = createRepeater<MemberId>();
   const answers = list(reader, (): Answer => {
     const requestId = reader.f64() as RequestId;
     if (reader.u8() === 1) {
@@ -268,7 +301,12 @@ export function decodeAnswers(bytes: Uint8Array): AnswerFrame {
       rowStart: reader.u32(),
       rowCount: reader.u32(),
       totalRows: reader.u32(),
-      timings: { queuedMs: reader.f64(), executedMs: reader.f64(), batchRows: reader.u32(), workerId: reader.text() as MemberId },
+      timings: {
+        queuedMs: reader.f64(),
+        executedMs: reader.f64(),
+        batchRows: reader.u32(),
+        workerId: workerIdOf(reader.text() as MemberId),
+      },
       outputs: readTensors(reader),
     };
   });
@@ -300,6 +338,15 @@ export function encodeTensors(tensors: readonly WireTensor[]): Uint8Array {
 /** Decodes a request's inputs. Payloads are views into `bytes`, at any alignment. */
 export function decodeTensors(bytes: Uint8Array): WireTensor[] {
   return readTensors(new ByteReader(bytes));
+}
+
+/** Reads a text that is left empty where it is the same as the one before. */
+function createRepeater<Text extends string>(): (text: Text) => Text {
+  let before: Text | undefined;
+  return (text) => {
+    if (text !== '' || before === undefined) before = text;
+    return before;
+  };
 }
 
 function writeTensors(writer: ByteWriter, tensors: readonly WireTensor[]): void {

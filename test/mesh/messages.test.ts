@@ -83,6 +83,23 @@ const answers = {
 };
 
 describe('messages', () => {
+  test('what neighbours share is sent once and read for each', () => {
+    const [request] = submit.requests;
+    const [part] = batch.parts;
+    const [, answer] = answers.answers;
+    if (request === undefined || part === undefined || answer === undefined) throw new Error('the samples are gone');
+    const other = { ...request, laneKey: 'other', servable: { name: 'other', version: 1 } };
+    const many = { gatewayId, requests: [request, { ...request, requestId: 2 as RequestId }, other, other, request] };
+    expect(decodeSubmit(encodeSubmit(many))).toEqual(many);
+    const [one, two] = [[request], [request, request]].map((requests) => encodeSubmit({ gatewayId, requests }).byteLength);
+    expect((two ?? 0) - (one ?? 0)).toBeLessThan((one ?? 0) - 300);
+    const elsewhere = { ...part, gatewayId: 'gateway-2' as MemberId };
+    const parts = { ...batch, parts: [part, part, elsewhere, elsewhere, part] };
+    expect(decodeBatch(encodeBatch(parts))).toEqual(parts);
+    const both = { answers: [answer, ...answers.answers, answer] };
+    expect(decodeAnswers(encodeAnswers(both))).toEqual(both);
+  });
+
   test('every frame survives a round trip', () => {
     expect(decodeTensors(body)).toEqual(tensors);
     expect(decodeSubmit(encodeSubmit(submit))).toEqual(submit);
