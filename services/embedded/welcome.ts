@@ -1,16 +1,13 @@
 import { relative } from 'node:path';
+import { toServeError } from '#mesh/errors.ts';
+import type { GatewayCore } from '../gateway/core.ts';
 import type { Embedded } from './index.ts';
 
 /** What `npm start` prints when it serves: the ports, every model with its versions and state, and a request to try. */
 export function welcomeText(embedded: Embedded, options: { readonly examples: string | null; readonly workingDirectory?: string }): string {
   const { core, restPort, grpcPort } = embedded;
   const lines = ['', 'Headrace is serving'];
-  for (const model of core.models()) {
-    const versions = core
-      .status(model, undefined)
-      .map(({ version, state, status }) => `version ${version} ${state}${status.message === '' ? '' : ` (${status.message})`}`);
-    lines.push(`  ${model.padEnd(16)} ${versions.join(', ')}`);
-  }
+  for (const model of core.models()) lines.push(`  ${model.padEnd(16)} ${versionsOf(core, model)}`);
   lines.push(
     `on REST ${restPort === null ? 'off' : `http://localhost:${restPort}`} and gRPC ${grpcPort === null ? 'off' : `localhost:${grpcPort}`}`,
   );
@@ -27,4 +24,16 @@ export function welcomeText(embedded: Embedded, options: { readonly examples: st
   }
   lines.push('', 'Ctrl-C drains and leaves.', '');
   return lines.join('\n');
+}
+
+/** Each version with its state; a model may well wait for its first one. */
+function versionsOf(core: GatewayCore, model: string): string {
+  try {
+    return core
+      .status(model, undefined)
+      .map(({ version, state, status }) => `version ${version} ${state}${status.message === '' ? '' : ` (${status.message})`}`)
+      .join(', ');
+  } catch (caught) {
+    return `no version yet: ${toServeError(caught).message}`;
+  }
 }
