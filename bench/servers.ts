@@ -4,8 +4,9 @@ import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { freePort, startNatsServer, untilListening } from '../test/servers/nats-server.ts';
+import { startNatsServer } from '../test/servers/nats-server.ts';
 import { startRedisServer } from '../test/servers/redis-server.ts';
+import { freePort, untilListening } from '../test/servers/server-process.ts';
 import { modelFile, modelFolder } from './models/folder.ts';
 import type { BenchModel } from './models/nets.ts';
 

@@ -6,7 +6,7 @@ import { parseSettings } from '#mesh/config.ts';
 import { createSilentTelemetry } from '#mesh/telemetry.ts';
 import { EMBEDDED_SETTINGS } from '../../services/embedded/config.ts';
 import { startEmbedded } from '../../services/embedded/index.ts';
-import { freePort } from '../servers/nats-server.ts';
+import { freePort } from '../servers/server-process.ts';
 import { sharedPath } from './transcripts.ts';
 
 /** An embedded mesh that serves ONNX twins of the models the transcripts were recorded with. */

@@ -4,8 +4,8 @@ import { describe, expect, test } from '@jest/globals';
 import { createSystemClock } from '#mesh/clock.ts';
 import { createBullJobQueue } from '#mesh/job-queue-bullmq.ts';
 import { createMemoryJobQueue } from '#mesh/job-queue-memory.ts';
-import { freePort } from '../servers/nats-server.ts';
 import { hasRedisServer, startRedisServer } from '../servers/redis-server.ts';
+import { freePort } from '../servers/server-process.ts';
 import { jobQueueContract } from './job-queue.contract.ts';
 
 const clock = createSystemClock();

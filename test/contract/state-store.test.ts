@@ -2,8 +2,8 @@ import { describe, expect, test } from '@jest/globals';
 import { createFakeClock } from '#mesh/clock.ts';
 import { createMemoryStateStore } from '#mesh/state-store-memory.ts';
 import { createRedisStateStore } from '#mesh/state-store-redis.ts';
-import { freePort } from '../servers/nats-server.ts';
 import { hasRedisServer, startRedisServer } from '../servers/redis-server.ts';
+import { freePort } from '../servers/server-process.ts';
 import { stateStoreContract } from './state-store.contract.ts';
 
 stateStoreContract('memory', async () => {

@@ -1,5 +1,5 @@
 import { mkdtempSync, rmSync } from 'node:fs';
-import { Agent, request } from 'node:http';
+import { Agent } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from '@jest/globals';
@@ -8,32 +8,12 @@ import { parseSettings } from '#mesh/config.ts';
 import { createSilentTelemetry } from '#mesh/telemetry.ts';
 import { EMBEDDED_SETTINGS } from '../../services/embedded/config.ts';
 import { startEmbedded } from '../../services/embedded/index.ts';
-import { freePort } from '../servers/nats-server.ts';
+import { freePort } from '../servers/server-process.ts';
+import { askLine } from './line-client.ts';
 import { putLineVersion } from './line-models.ts';
 
 const SWAPS = 100;
 const CLIENTS = 8;
-
-function predict(agent: Agent, port: number, x: number): Promise<{ status: number; version: number; body: string }> {
-  const body = `{"instances":[${x}]}`;
-  return new Promise((resolve, reject) => {
-    const asked = request(
-      { agent, port, host: '127.0.0.1', method: 'POST', path: '/v1/models/line:predict', headers: { 'content-length': body.length } },
-      (response) => {
-        let text = '';
-        response.setEncoding('utf8');
-        response.on('data', (chunk: string) => {
-          text += chunk;
-        });
-        response.on('end', () =>
-          resolve({ status: response.statusCode ?? 0, version: Number(response.headers['x-headrace-model-version']), body: text }),
-        );
-      },
-    );
-    asked.on('error', reject);
-    asked.end(body);
-  });
-}
 
 test(`${SWAPS} version swaps under load give 0 errors, and every answer is of the version it names`, async () => {
   const folder = mkdtempSync(join(tmpdir(), 'headrace-swaps-'));
@@ -67,9 +47,8 @@ test(`${SWAPS} version swaps under load give 0 errors, and every answer is of th
   const load = Array.from({ length: CLIENTS }, async (_, client) => {
     for (let index = 0; swapping; index++) {
       const x = client * 1000 + index;
-      const answer = await predict(agent, port, x);
-      const value = (JSON.parse(answer.body) as { predictions?: number[] }).predictions?.[0];
-      if (answer.status !== 200 || value !== x / 2 + answer.version) wrong.push({ x, ...answer });
+      const answer = await askLine(agent, port, x);
+      if (answer.value !== x / 2 + answer.version) wrong.push({ x, ...answer });
       versions.add(answer.version);
       answered++;
     }
@@ -80,7 +59,7 @@ test(`${SWAPS} version swaps under load give 0 errors, and every answer is of th
       const version = (swap % 2) + 1;
       await embedded.core.reload(configOf(version), 20_000);
       for (;;) {
-        const { version: now } = await predict(agent, port, 0);
+        const { version: now } = await askLine(agent, port, 0);
         if (now === version) break;
       }
       seen.push(version);

@@ -7,7 +7,7 @@ import { parseSettings } from '#mesh/config.ts';
 import { createSilentTelemetry, type Telemetry } from '#mesh/telemetry.ts';
 import { EMBEDDED_SETTINGS } from '../../services/embedded/config.ts';
 import { type Embedded, startEmbedded } from '../../services/embedded/index.ts';
-import { freePort } from '../servers/nats-server.ts';
+import { freePort } from '../servers/server-process.ts';
 
 /** What a REST client got. */
 export interface RestAnswer {

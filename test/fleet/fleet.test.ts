@@ -1,51 +1,24 @@
 import { mkdtempSync, rmSync } from 'node:fs';
-import { Agent, request } from 'node:http';
+import { Agent } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { askLine, type LineAnswer } from '../embedded/line-client.ts';
 import { putLineVersion } from '../embedded/line-models.ts';
 import { type MeshProcess, type MeshProcesses, startMeshProcesses } from '../servers/mesh-processes.ts';
 import { hasNatsServer } from '../servers/nats-server.ts';
 import { hasRedisServer } from '../servers/redis-server.ts';
 
-interface Answer {
-  readonly status: number;
-  readonly version: number;
-  readonly value: number | undefined;
-  readonly body: string;
-}
-
 /** What a stretch of load came to. */
 interface Tally {
   answered: number;
-  readonly failed: Answer[];
-  readonly wrong: Answer[];
+  readonly failed: LineAnswer[];
+  readonly wrong: LineAnswer[];
 }
 
 const agent = new Agent({ keepAlive: true });
 
-function predict(port: number, x: number): Promise<Answer> {
-  const body = `{"instances":[${x}]}`;
-  return new Promise((resolve, reject) => {
-    const asked = request(
-      { agent, port, host: '127.0.0.1', method: 'POST', path: '/v1/models/line:predict', headers: { 'content-length': body.length } },
-      (response) => {
-        let text = '';
-        response.setEncoding('utf8');
-        response.on('data', (chunk: string) => {
-          text += chunk;
-        });
-        response.on('end', () => {
-          const status = response.statusCode ?? 0;
-          const value = status === 200 ? (JSON.parse(text) as { predictions: number[] }).predictions[0] : undefined;
-          resolve({ status, version: Number(response.headers['x-headrace-model-version']), value, body: text });
-        });
-      },
-    );
-    asked.on('error', reject);
-    asked.end(body);
-  });
-}
+const predict = (port: number, x: number) => askLine(agent, port, x);
 
 /** Runs `act` while clients ask without a pause, and for `after` answers more. */
 async function underLoad(port: number, act: () => Promise<void>, after = 200): Promise<Tally> {

@@ -1,8 +1,9 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
-import { freePort, type NatsServer, startNatsServer } from './nats-server.ts';
+import { type NatsServer, startNatsServer } from './nats-server.ts';
 import { type RedisServer, startRedisServer } from './redis-server.ts';
+import { freePort } from './server-process.ts';
 
 /** One process of a mesh under test. */
 export interface MeshProcess {
