@@ -3,7 +3,7 @@
  * chunks below the transport's `maxPayloadBytes`, a few at a time, so that neither broker nor holder ever buffers the whole.
  */
 import { ByteReader, ByteWriter } from './bytes.ts';
-import { ServeError } from './errors.ts';
+import { ServeError, toServeError } from './errors.ts';
 import { type ClaimId, createSequence, type MemberId } from './ids.ts';
 import type { Subjects } from './subjects.ts';
 import type { Transport } from './transport.ts';
@@ -45,6 +45,8 @@ export interface BlobStoreOptions {
   readonly chunkBytes?: number;
   /** Chunks under way at once; default 4. */
   readonly window?: number;
+  /** Told of every question that cannot be read or answered; it is dropped. */
+  readonly onUnreadable?: (subject: string, error: ServeError) => void;
 }
 
 /** Starts a blob store that serves its blobs to the mesh. */
@@ -56,16 +58,25 @@ export function startBlobStore(options: BlobStoreOptions): BlobStore {
   let heldBytes = 0;
 
   const subscription = transport.subscribe(subjects.blob(id), (message) => {
-    const reader = new ByteReader(message.data);
-    const claimId = reader.f64() as ClaimId;
-    // A message that wants no answer says that its sender was the last to fetch.
-    if (!message.replyTo) return release(claimId);
-    const blob = blobs.get(claimId);
-    const start = reader.f64();
-    const length = reader.f64();
-    // An empty answer says "not held": a chunk is never empty.
-    transport.publish(message.replyTo, blob === undefined ? new Uint8Array(0) : blob.subarray(start, start + length));
+    try {
+      serve(new ByteReader(message.data), message.replyTo);
+    } catch (caught) {
+      options.onUnreadable?.(subjects.blob(id), toServeError(caught));
+    }
   });
+
+  function serve(question: ByteReader, replyTo: string | undefined): void {
+    const claimId = question.f64() as ClaimId;
+    // A message that wants no answer says that its sender was the last to fetch.
+    if (replyTo === undefined) return release(claimId);
+    const start = question.f64();
+    const length = question.f64();
+    const isChunk = Number.isSafeInteger(start) && start >= 0 && Number.isSafeInteger(length) && length > 0;
+    if (!isChunk) throw new ServeError('DATA_LOSS', `a chunk of ${length} bytes at ${start} of claim ${claimId} was asked for`);
+    const blob = blobs.get(claimId);
+    // An empty answer says "not held": a chunk is never empty.
+    transport.publish(replyTo, blob === undefined ? new Uint8Array(0) : blob.subarray(start, start + length));
+  }
 
   function release(claimId: ClaimId): void {
     heldBytes -= blobs.get(claimId)?.byteLength ?? 0;
@@ -104,6 +115,8 @@ export function startBlobStore(options: BlobStoreOptions): BlobStore {
       if (claim.holder === id) {
         const own = blobs.get(claim.claimId);
         if (own === undefined) throw notHeld(claim);
+        if (own.byteLength !== claim.byteLength)
+          throw new ServeError('DATA_LOSS', `claim ${claim.claimId} has ${own.byteLength} bytes, not ${claim.byteLength}`);
         if (into === undefined) return own;
         into.set(own);
         return into;

@@ -16,14 +16,22 @@ export interface Clock {
 /** A pending `Clock.schedule`. Disposing twice, or after it fired, does nothing. */
 export interface Timer extends Disposable {}
 
+/** Node's timers overflow at 2^31 ms and fire at once; a longer delay is made of steps. */
+const LONGEST_STEP_MS = 1_000_000_000;
+
 /** The system's clock. */
 export function createSystemClock(): Clock {
   const clock: Clock = {
     now: () => performance.now(),
     wallNow: () => Date.now(),
     schedule(delayMs, callback) {
-      const handle = setTimeout(callback, Math.max(0, delayMs));
-      handle.unref();
+      let handle: NodeJS.Timeout;
+      const wait = (leftMs: number) => {
+        const stepMs = Math.min(LONGEST_STEP_MS, leftMs);
+        handle = setTimeout(() => (leftMs > stepMs ? wait(leftMs - stepMs) : callback()), stepMs);
+        handle.unref();
+      };
+      wait(Math.max(0, delayMs));
       return { [Symbol.dispose]: () => clearTimeout(handle) };
     },
     sleep: (delayMs, signal) => sleepOn(clock, delayMs, signal),

@@ -17,6 +17,11 @@ export function newMemberId(kind: string): MemberId {
   return `${kind}-${randomBytes(6).toString('hex')}` as MemberId;
 }
 
+/** True for text that can be a member's id: it becomes part of a subject, where a dot, a blank or a wildcard would mean something else. */
+export function isMemberId(text: unknown): text is MemberId {
+  return typeof text === 'string' && /^[A-Za-z0-9_-]{1,128}$/.test(text);
+}
+
 /** Returns a counter that starts at 1: the source of a member's request, batch or claim ids. */
 export function createSequence<Id extends number>(): () => Id {
   let last = 0;

@@ -9,8 +9,8 @@
  */
 import { ByteReader, ByteWriter } from './bytes.ts';
 import { ServeError, STATUS, type StatusCode, statusCodeFromNumber } from './errors.ts';
-import type { BatchId, ClaimId, MemberId, RequestId, ServableId } from './ids.ts';
-import { DTYPES, type DType, dtypeFromNumber } from './tensor.ts';
+import { type BatchId, type ClaimId, isMemberId, type MemberId, type RequestId, type ServableId } from './ids.ts';
+import { DTYPES, type DType, dtypeFromNumber, elementCount } from './tensor.ts';
 
 /** Raised with every change of a frame's layout. A member that reads another version answers nothing and says so in its log. */
 export const WIRE_VERSION = 1;
@@ -156,7 +156,7 @@ export function encodeSubmit(frame: SubmitFrame): Uint8Array {
 /** Decodes a frame of requests; bodies are views. Throws DATA_LOSS on a broken frame, as all decoders here do. */
 export function decodeSubmit(bytes: Uint8Array): SubmitFrame {
   const reader = open(bytes);
-  const gatewayId = reader.text() as MemberId;
+  const gatewayId = memberId(reader.text());
   let lane: Pick<SubmittedRequest, 'servable' | 'signature' | 'outputs' | 'laneKey'> | undefined;
   const requests = list(reader, (): SubmittedRequest => {
     const requestId = reader.f64() as RequestId;
@@ -175,7 +175,7 @@ export function decodeSubmit(bytes: Uint8Array): SubmitFrame {
       outputs: lane.outputs,
       laneKey: lane.laneKey,
       rows: reader.u32(),
-      budgetMs: reader.f64(),
+      budgetMs: span(reader.f64()),
       attempt: reader.u16(),
       traceparent: reader.text(),
       body: reader.bytes(),
@@ -196,7 +196,7 @@ export function encodeCancel(frame: CancelFrame): Uint8Array {
 /** Decodes a cancellation. */
 export function decodeCancel(bytes: Uint8Array): CancelFrame {
   const reader = open(bytes);
-  return { gatewayId: reader.text() as MemberId, requestIds: list(reader, () => reader.f64() as RequestId) };
+  return { gatewayId: memberId(reader.text()), requestIds: list(reader, () => reader.f64() as RequestId) };
 }
 
 /** Encodes a batch. */
@@ -231,9 +231,9 @@ export function encodeBatch(frame: BatchFrame): Uint8Array {
 /** Decodes a batch; bodies are views. */
 export function decodeBatch(bytes: Uint8Array): BatchFrame {
   const reader = open(bytes);
-  const gatewayIdOf = createRepeater<MemberId>();
+  const gatewayIdOf = createIdRepeater();
   return {
-    batcherId: reader.text() as MemberId,
+    batcherId: memberId(reader.text()),
     batchId: reader.f64() as BatchId,
     servable: { name: reader.text(), version: reader.f64() },
     signature: reader.text(),
@@ -243,13 +243,13 @@ export function decodeBatch(bytes: Uint8Array): BatchFrame {
     parts: list(
       reader,
       (): BatchPart => ({
-        gatewayId: gatewayIdOf(reader.text() as MemberId),
+        gatewayId: gatewayIdOf(reader.text()),
         requestId: reader.f64() as RequestId,
         rowStart: reader.u32(),
         rowCount: reader.u32(),
         totalRows: reader.u32(),
-        budgetMs: reader.f64(),
-        queuedMs: reader.f64(),
+        budgetMs: span(reader.f64()),
+        queuedMs: span(reader.f64()),
         traceparent: reader.text(),
         body: reader.bytes(),
       }),
@@ -289,7 +289,7 @@ export function encodeAnswers(frame: AnswerFrame): Uint8Array {
 /** Decodes answers; payloads are views. */
 export function decodeAnswers(bytes: Uint8Array): AnswerFrame {
   const reader = open(bytes);
-  const workerIdOf = createRepeater<MemberId>();
+  const workerIdOf = createIdRepeater();
   const answers = list(reader, (): Answer => {
     const requestId = reader.f64() as RequestId;
     if (reader.u8() === 1) {
@@ -302,10 +302,10 @@ export function decodeAnswers(bytes: Uint8Array): AnswerFrame {
       rowCount: reader.u32(),
       totalRows: reader.u32(),
       timings: {
-        queuedMs: reader.f64(),
-        executedMs: reader.f64(),
+        queuedMs: span(reader.f64()),
+        executedMs: span(reader.f64()),
         batchRows: reader.u32(),
-        workerId: workerIdOf(reader.text() as MemberId),
+        workerId: workerIdOf(reader.text()),
       },
       outputs: readTensors(reader),
     };
@@ -325,7 +325,19 @@ export function encodeReady(frame: ReadyFrame): Uint8Array {
 /** Decodes the return of a token. */
 export function decodeReady(bytes: Uint8Array): ReadyFrame {
   const reader = open(bytes);
-  return { workerId: reader.text() as MemberId, batchId: reader.f64() as BatchId, outcome: reader.u8() === 0 ? 'answered' : 'refused' };
+  return { workerId: memberId(reader.text()), batchId: reader.f64() as BatchId, outcome: reader.u8() === 0 ? 'answered' : 'refused' };
+}
+
+/**
+ * Refuses a tensor whose bytes, here or claimed, are not as many as its dtype and shape need: DATA_LOSS. Strings need at least their offsets.
+ * Whoever hands a tensor to code that indexes its bytes by its shape asks this first.
+ */
+export function checkWireTensor({ name, dtype, shape, payload }: WireTensor): void {
+  const { byteSize } = DTYPES[dtype];
+  const byteLength = payload.type === 'inline' ? payload.bytes.byteLength : payload.byteLength;
+  const elements = elementCount(shape);
+  if (byteSize > 0 ? byteLength === elements * byteSize : byteLength >= 4 * (elements + 1)) return;
+  throw new ServeError('DATA_LOSS', `tensor ${name} in a mesh message: ${dtype} of shape [${shape}] does not have ${byteLength} bytes`);
 }
 
 /** Encodes a request's inputs: the `body` that the batcher passes on. */
@@ -340,13 +352,30 @@ export function decodeTensors(bytes: Uint8Array): WireTensor[] {
   return readTensors(new ByteReader(bytes));
 }
 
-/** Reads a text that is left empty where it is the same as the one before. */
-function createRepeater<Text extends string>(): (text: Text) => Text {
-  let before: Text | undefined;
+/** Reads an id that is left empty where it is the same as the one before. */
+function createIdRepeater(): (text: string) => MemberId {
+  let before: MemberId | undefined;
   return (text) => {
-    if (text !== '' || before === undefined) before = text;
+    if (text !== '' || before === undefined) before = memberId(text);
     return before;
   };
+}
+
+function memberId(text: string): MemberId {
+  if (!isMemberId(text)) throw new ServeError('DATA_LOSS', `mesh message names a member by ${text.length} characters that are no id`);
+  return text;
+}
+
+/** A time span or budget: any double but NaN, which no comparison would ever end. */
+function span(ms: number): number {
+  if (Number.isNaN(ms)) throw new ServeError('DATA_LOSS', 'mesh message holds a time that is not a number');
+  return ms;
+}
+
+/** A size or a dimension. */
+function size(value: number): number {
+  if (!Number.isSafeInteger(value) || value < 0) throw new ServeError('DATA_LOSS', `mesh message holds the size ${value}`);
+  return value;
 }
 
 function writeTensors(writer: ByteWriter, tensors: readonly WireTensor[]): void {
@@ -367,11 +396,11 @@ function readTensors(reader: ByteReader): WireTensor[] {
     const dtype = dtypeFromNumber(number);
     if (dtype === undefined) throw new ServeError('DATA_LOSS', `mesh message names the dtype ${number}, which does not exist`);
     const shape: number[] = new Array(reader.u8());
-    for (let axis = 0; axis < shape.length; axis++) shape[axis] = reader.f64();
+    for (let axis = 0; axis < shape.length; axis++) shape[axis] = size(reader.f64());
     const payload: WirePayload =
       reader.u8() === 0
         ? { type: 'inline', bytes: reader.bytes() }
-        : { type: 'claim', holder: reader.text() as MemberId, claimId: reader.f64() as ClaimId, byteLength: reader.f64() };
+        : { type: 'claim', holder: memberId(reader.text()), claimId: reader.f64() as ClaimId, byteLength: size(reader.f64()) };
     tensors[index] = { name, dtype, shape, payload };
   }
   return tensors;

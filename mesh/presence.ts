@@ -5,10 +5,12 @@
  *
  * Presence is a hint that makes failures quick to see, never a lock: leadership and desired state are in the StateStore.
  */
-import { fromUtf8, utf8 } from './bytes.ts';
+import { utf8 } from './bytes.ts';
 import type { Clock, Timer } from './clock.ts';
-import { toServeError } from './errors.ts';
-import type { MemberId } from './ids.ts';
+import { checkMemberDetail } from './control-reader.ts';
+import { count, objectOf, oneOf, optional, readDocument } from './document-shape.ts';
+import { ServeError, toServeError } from './errors.ts';
+import { isMemberId, type MemberId } from './ids.ts';
 import type { Subjects } from './subjects.ts';
 import type { Transport } from './transport.ts';
 
@@ -35,6 +37,10 @@ export interface PresenceOptions {
   readonly heartbeatMs?: number;
   /** Without a heartbeat for this long a member is gone; default 1000 ms, and at least three heartbeats. */
   readonly leaseMs?: number;
+  /** Throws for a detail that a member of this kind cannot announce; it is dropped then. Default: `checkMemberDetail`. */
+  readonly checkDetail?: (kind: MemberKind, detail: unknown) => void;
+  /** Told of every message that cannot be read; it is dropped. */
+  readonly onUnreadable?: (subject: string, error: ServeError) => void;
 }
 
 /** A membership view and this member's own announcement. Disposing it says good-bye at once. */
@@ -67,12 +73,34 @@ interface Seen {
   heardAtMs: number;
 }
 
+const heartbeatShape = objectOf<Heartbeat>({
+  kind: oneOf('gateway', 'batcher', 'worker', 'registry'),
+  id: (value, path) => {
+    if (!isMemberId(value)) throw new ServeError('DATA_LOSS', `${path} is no member's id`);
+  },
+  revision: count,
+  detail: optional(() => {}),
+  leaving: optional((value, path) => {
+    if (value !== true) throw new ServeError('DATA_LOSS', `${path} is not true`);
+  }),
+});
+
 /** Details up to this size travel in the heartbeat that announces them; larger ones are asked for. */
 const INLINE_DETAIL_BYTES = 32 * 1024;
 
 /** Starts announcing this member and watching the others. */
 export async function startPresence(options: PresenceOptions): Promise<Presence> {
-  const { transport, subjects, clock, kind, id, heartbeatMs = 250, leaseMs = 1000 } = options;
+  const {
+    transport,
+    subjects,
+    clock,
+    kind,
+    id,
+    heartbeatMs = 250,
+    leaseMs = 1000,
+    checkDetail = checkMemberDetail,
+    onUnreadable,
+  } = options;
   const seen = new Map<MemberId, Seen>();
   const listeners = new Set<(change: MemberChange) => void>();
   let revision = 1;
@@ -85,6 +113,12 @@ export async function startPresence(options: PresenceOptions): Promise<Presence>
     for (const listener of [...listeners]) listener({ type, member });
   };
 
+  function readHeartbeat(bytes: Uint8Array): Heartbeat {
+    const read = readDocument<Heartbeat>(bytes, 'heartbeat', heartbeatShape);
+    if (read.detail !== undefined) checkDetail(read.kind, read.detail);
+    return read;
+  }
+
   function accept(heard: Heartbeat): void {
     const known = seen.get(heard.id);
     if (heard.leaving) {
@@ -93,15 +127,14 @@ export async function startPresence(options: PresenceOptions): Promise<Presence>
       emit('gone', known.member);
       return;
     }
-    if (known && known.revision >= heard.revision) {
-      known.heardAtMs = clock.now();
-      return;
-    }
+    if (known) known.heardAtMs = clock.now();
+    if (known?.revision === heard.revision) return;
+    // A member never counts down: what we have of it is not its own. It says itself what is right.
+    if (known && known.revision > heard.revision) return void ask(heard);
     if (heard.detail !== undefined) {
       put(heard.id, heard.kind, heard.revision, heard.detail);
       return;
     }
-    if (known) known.heardAtMs = clock.now();
     void ask(heard);
   }
 
@@ -111,14 +144,24 @@ export async function startPresence(options: PresenceOptions): Promise<Presence>
     asking.add(heard.id);
     try {
       const bytes = await transport.request(subjects.describe(heard.id), new Uint8Array(0), { timeoutMs: leaseMs });
-      const answer = JSON.parse(fromUtf8(bytes)) as Heartbeat;
-      if (!stopped && answer.detail !== undefined) put(answer.id, answer.kind, answer.revision, answer.detail);
+      const answer = readHeartbeat(bytes);
+      if (answer.id !== heard.id) throw new ServeError('DATA_LOSS', `${heard.id} answered as ${answer.id}`);
+      if (!stopped && answer.detail !== undefined) replace(answer);
     } catch (caught) {
       // The member may have gone between its heartbeat and the question; its next heartbeat asks again. Anything else is a bug.
-      if (toServeError(caught).code === 'INTERNAL') throw caught;
+      const error = toServeError(caught);
+      if (error.code === 'INTERNAL') throw caught;
+      if (error.code === 'DATA_LOSS') onUnreadable?.(subjects.describe(heard.id), error);
     } finally {
       asking.delete(heard.id);
     }
+  }
+
+  /** Takes a member's own word, also against a higher revision that somebody else made up. */
+  function replace({ id: memberId, kind: memberKind, revision: newRevision, detail: newDetail }: Heartbeat): void {
+    const known = seen.get(memberId);
+    if (known && known.revision > newRevision) known.revision = -1;
+    put(memberId, memberKind, newRevision, newDetail);
   }
 
   function put(memberId: MemberId, memberKind: MemberKind, newRevision: number, newDetail: unknown): void {
@@ -162,7 +205,13 @@ export async function startPresence(options: PresenceOptions): Promise<Presence>
 
   const subscriptions = [
     transport.subscribe(subjects.presence, (message) => {
-      const heard = JSON.parse(fromUtf8(message.data)) as Heartbeat;
+      let heard: Heartbeat;
+      try {
+        heard = readHeartbeat(message.data);
+      } catch (caught) {
+        onUnreadable?.(subjects.presence, toServeError(caught));
+        return;
+      }
       if (heard.id !== id) accept(heard);
     }),
     transport.subscribe(subjects.describe(id), (message) => {

@@ -4,6 +4,9 @@ import type { Message, MessageHandler, Subscription, Transport } from './transpo
 /** The largest message of the in-memory transport. It copies nothing, so the bound only catches mistakes. */
 const MAX_PAYLOAD_BYTES = 1 << 30;
 
+/** The longest that `request` waits, in ms: 24 days, where Node's timers overflow and fire at once. */
+export const LONGEST_TIMEOUT_MS = 2 ** 31 - 1;
+
 /** A broker inside the process: every transport made from it sees the others' messages. */
 export interface MemoryBroker {
   connect(): Transport;
@@ -42,15 +45,20 @@ export function createMemoryBroker(): MemoryBroker {
       const tokens = message.subject.split('.');
       receivers = [...matching, ...patterns.filter((subscriber) => matches(subscriber.tokens, tokens))];
     }
-    const ungrouped = receivers.filter((subscriber) => subscriber.live);
-    if (ungrouped.length === 0) {
+    if (!receivers.some((subscriber) => subscriber.live)) {
       if (message.replyTo !== undefined && !message.noResponders) {
         deliver({ subject: message.replyTo, data: new Uint8Array(0), noResponders: true });
       }
       return;
     }
+    const [only] = receivers;
+    // Nearly always: one subscriber, and so nobody to choose from.
+    if (receivers.length === 1 && only !== undefined) {
+      only.handler(message);
+      return;
+    }
     const groups = new Map<string, Subscriber[]>();
-    for (const subscriber of ungrouped) {
+    for (const subscriber of receivers.filter(({ live }) => live)) {
       if (subscriber.group === undefined) subscriber.handler(message);
       else groups.set(subscriber.group, [...(groups.get(subscriber.group) ?? []), subscriber]);
     }
@@ -81,7 +89,8 @@ export function createMemoryBroker(): MemoryBroker {
             `message of ${data.byteLength} bytes exceeds the transport's limit of ${MAX_PAYLOAD_BYTES}`,
           );
         }
-        enqueue({ subject, data, noResponders: false, ...(options?.replyTo === undefined ? {} : { replyTo: options.replyTo }) });
+        const replyTo = options?.replyTo;
+        enqueue(replyTo === undefined ? { subject, data, noResponders: false } : { subject, data, replyTo, noResponders: false });
       },
       subscribe(subject, handler, options): Subscription {
         if (closed) throw new ServeError('UNAVAILABLE', 'the transport is closed');
@@ -96,7 +105,7 @@ export function createMemoryBroker(): MemoryBroker {
         return new Promise((resolve, reject) => {
           if (signal?.aborted) return reject(signal.reason);
           const inbox = `_inbox.${++inboxes}`;
-          const timer = setTimeout(() => settle(() => reject(timedOut(subject, timeoutMs))), timeoutMs);
+          const timer = setTimeout(() => settle(() => reject(timedOut(subject, timeoutMs))), Math.min(timeoutMs, LONGEST_TIMEOUT_MS));
           const onAbort = () => settle(() => reject(signal?.reason));
           signal?.addEventListener('abort', onAbort, { once: true });
           const subscription = transport.subscribe(inbox, (message) =>
@@ -108,7 +117,11 @@ export function createMemoryBroker(): MemoryBroker {
             subscription[Symbol.dispose]();
             finish();
           }
-          transport.publish(subject, data, { replyTo: inbox });
+          try {
+            transport.publish(subject, data, { replyTo: inbox });
+          } catch (caught) {
+            settle(() => reject(caught));
+          }
         });
       },
       flush: () => new Promise((resolve) => setImmediate(resolve)),

@@ -1,7 +1,7 @@
 import { connect, type NatsConnection } from '@nats-io/transport-node';
 import { ServeError } from './errors.ts';
 import type { Message, Subscription, Transport } from './transport.ts';
-import { nobodyServes, timedOut } from './transport-memory.ts';
+import { LONGEST_TIMEOUT_MS, nobodyServes, timedOut } from './transport-memory.ts';
 
 /** Where and as whom to connect. */
 export interface NatsOptions {
@@ -90,7 +90,7 @@ export async function connectNats(options: NatsOptions, firstConnectMs: number):
           questions.delete(replyTo);
           finish();
         };
-        const timer = setTimeout(() => settle(() => reject(timedOut(subject, timeoutMs))), timeoutMs);
+        const timer = setTimeout(() => settle(() => reject(timedOut(subject, timeoutMs))), Math.min(timeoutMs, LONGEST_TIMEOUT_MS));
         const onAbort = () => settle(() => reject(signal?.reason));
         signal?.addEventListener('abort', onAbort, { once: true });
         questions.set(replyTo, {

@@ -99,6 +99,11 @@ export class ScanCursor {
     return length;
   }
 
+  /** Bytes that the cursor has stepped over; valid until the next call. */
+  bytesAt(start: number, count: number): Uint8Array {
+    return this.#bytes.read(start, start + count);
+  }
+
   /** Steps over the value of the field whose key was just read. */
   skip(tag: number): void {
     const wire = tag & 7;

@@ -1,5 +1,6 @@
 import { Counter, Gauge, Histogram, type Metric, type Registry } from 'prom-client';
 import type { MemberId } from '#mesh/ids.ts';
+import { createRareReport } from '#mesh/rare-report.ts';
 import type { Telemetry } from '#mesh/telemetry.ts';
 import type { RefusalReason } from './admission.ts';
 import type { CloseReason } from './batch-policy.ts';
@@ -80,6 +81,9 @@ export function createBatcherEvents({ log, metrics }: Telemetry, id: MemberId): 
     'model',
     'version',
   ]);
+  const logUnreadable = createRareReport<{ readonly subject: string; readonly problem: unknown }>(({ subject, problem }, times) =>
+    logger.warn({ subject, err: problem, times }, 'message not readable'),
+  );
   const unreadables = counter('headrace_batcher_unreadable_messages_total', 'Messages that could not be decoded.');
 
   return {
@@ -122,7 +126,7 @@ export function createBatcherEvents({ log, metrics }: Telemetry, id: MemberId): 
     },
     unreadable(subject, problem) {
       unreadables.inc();
-      logger.warn({ subject, err: problem }, 'message not readable');
+      logUnreadable({ subject, problem });
     },
     draining(heldCount) {
       logger.info({ heldCount }, 'batcher drains');

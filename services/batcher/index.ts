@@ -123,7 +123,15 @@ export async function startBatcher(deps: BatcherDeps): Promise<Batcher> {
   const own = deps.presence === undefined;
   const presence =
     deps.presence ??
-    (await startPresence({ transport, subjects, clock, kind: 'batcher', id, detail: { draining: false } satisfies BatcherDetail }));
+    (await startPresence({
+      transport,
+      subjects,
+      clock,
+      kind: 'batcher',
+      id,
+      detail: { draining: false } satisfies BatcherDetail,
+      onUnreadable: events.unreadable,
+    }));
 
   function meet({ id: workerId, detail }: Member<WorkerDetail>): void {
     lanes.announced(workerId, detail, clock.now());

@@ -521,6 +521,8 @@ export function createLanes(options: LanesOptions): Lanes {
 
   return {
     submit(frame, nowMs) {
+      // A gateway without requests gets no book, which only the sweep of lanes would take away again.
+      if (frame.requests.length === 0) return;
       const gateway = store.bookOf(frame.gatewayId);
       for (const request of frame.requests) admit(gateway, request, nowMs);
     },

@@ -1,7 +1,9 @@
 /** What the gateway reports: TensorFlow Serving's metrics under its names, ours, and the log lines. */
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
 import type { ServeError, StatusCode } from '#mesh/errors.ts';
+import { HotCounter, HotHistogram, hotMetric } from '#mesh/hot-metrics.ts';
 import type { AnswerTimings } from '#mesh/messages.ts';
+import { createRareReport } from '#mesh/rare-report.ts';
 import type { Telemetry } from '#mesh/telemetry.ts';
 import type { InferRequest } from './core.ts';
 import type { InferClientEvents, ResendReason } from './infer-client.ts';
@@ -30,6 +32,8 @@ export interface GatewayEvents extends InferClientEvents {
   /** Examples of an answered Classify, Regress or MultiInference. */
   examplesAnswered(model: string, exampleCount: number): void;
   routingTrouble(error: ServeError): void;
+  /** A message that is not an answer cannot be read. */
+  messageUnreadable(fact: { readonly subject: string; readonly error: ServeError }): void;
   portOpened(fact: { readonly entrypoint: 'gRPC' | 'REST'; readonly address: string }): void;
   portsEqual(port: number): void;
   drainStarted(inFlight: number): void;
@@ -53,16 +57,15 @@ const EXAMPLE_BUCKETS = exponential(1, 2, 20);
 /** Makes the gateway's metrics in the process's registry (or finds them there) and the functions that write them. */
 export function createGatewayEvents({ telemetry, isKnown, inFlight, heldBytes }: GatewayEventsDeps): GatewayEvents {
   const { log, metrics } = telemetry;
-  const requestCount = counter(metrics, ':tensorflow:serving:request_count', ['model_name', 'status']);
-  const requestLatency = histogram(metrics, ':tensorflow:serving:request_latency', ['model_name', 'API', 'entrypoint'], LATENCY_BUCKETS);
-  const runtimeLatency = histogram(metrics, ':tensorflow:serving:runtime_latency', ['model_name', 'API', 'runtime'], LATENCY_BUCKETS);
+  const requestCount = hotCounter(metrics, ':tensorflow:serving:request_count', ['model_name', 'status']);
+  const requestLatency = latencies(metrics, ':tensorflow:serving:request_latency', ['model_name', 'API', 'entrypoint']);
+  const runtimeLatency = latencies(metrics, ':tensorflow:serving:runtime_latency', ['model_name', 'API', 'runtime']);
   const exampleCounts = histogram(metrics, ':tensorflow:serving:request_example_counts', ['model'], EXAMPLE_BUCKETS);
   const exampleTotal = counter(metrics, ':tensorflow:serving:request_example_count_total', ['model']);
   const resends = counter(metrics, 'headrace_gateway_resends_total', ['reason']);
-  const queued = histogram(metrics, 'headrace_gateway_queued_microseconds', ['model_name'], LATENCY_BUCKETS);
+  const queued = latencies(metrics, 'headrace_gateway_queued_microseconds', ['model_name']);
   gauge(metrics, 'headrace_gateway_requests_in_flight', inFlight);
   gauge(metrics, 'headrace_gateway_held_bytes', heldBytes);
-  const observers = createObserverCache();
 
   function label(model: string | null): string {
     if (model === null || model === '') return '';
@@ -73,8 +76,8 @@ export function createGatewayEvents({ telemetry, isKnown, inFlight, heldBytes }:
     return {
       requestFinished({ model, method, code, startedMs, finishedMs }) {
         const name = label(model);
-        observers.child(requestCount, name, code, '').inc();
-        if (code === 'OK') observers.child(requestLatency, name, method, entrypoint).observe((finishedMs - startedMs) * 1000);
+        requestCount.series(name, code).value++;
+        if (code === 'OK') requestLatency.series(name, method, entrypoint).observe((finishedMs - startedMs) * 1000);
       },
     };
   }
@@ -84,16 +87,17 @@ export function createGatewayEvents({ telemetry, isKnown, inFlight, heldBytes }:
     grpc: protocol('GRPC'),
     answered({ servable, signature }: InferRequest, timings: AnswerTimings) {
       const { name } = servable.id;
-      observers.child(runtimeLatency, name, apiOf(signature.method), 'ONNX').observe(timings.executedMs * 1000);
-      observers.child(queued, name, '', '').observe(timings.queuedMs * 1000);
+      runtimeLatency.series(name, apiOf(signature.method), 'ONNX').observe(timings.executedMs * 1000);
+      queued.series(name).observe(timings.queuedMs * 1000);
     },
     resent(reason: ResendReason) {
       resends.labels(reason).inc();
       log.debug({ reason }, 'request sent again');
     },
-    answerUnreadable(error) {
-      log.error({ err: error }, 'an answer from a worker cannot be read');
-    },
+    answerUnreadable: createRareReport((error, times) => log.error({ err: error, times }, 'an answer from a worker cannot be read')),
+    messageUnreadable: createRareReport(({ subject, error }, times) =>
+      log.error({ subject, error: error.message, times }, 'a message cannot be read'),
+    ),
     examplesAnswered(model, exampleCount) {
       exampleCounts.labels(model).observe(exampleCount);
       exampleTotal.labels(model).inc(exampleCount);
@@ -116,42 +120,18 @@ export function createGatewayEvents({ telemetry, isKnown, inFlight, heldBytes }:
 
 /** `Predict`, `Classify` or `Regress`, from a signature's method. */
 function apiOf(method: string): string {
+  if (method === 'tensorflow/serving/predict') return 'Predict';
   const last = method.slice(method.lastIndexOf('/') + 1);
   return last === '' ? 'Predict' : `${last[0]?.toUpperCase()}${last.slice(1)}`;
 }
 
-interface ObserverCache {
-  child(metric: Counter<string>, ...labels: [string, string, string]): Counter.Internal;
-  child(metric: Histogram<string>, ...labels: [string, string, string]): Histogram.Internal<string>;
+function hotCounter(registry: Registry, name: string, labelNames: readonly string[]): HotCounter {
+  return hotMetric(registry, name, HotCounter, () => new HotCounter(name, labelNames));
 }
 
-/**
- * Remembers the child of a metric for its label values: finding it by labels costs more than counting. Bounded, because the label sets are:
- * models come from the routing table, the rest from small sets; a table that changes for months starts it over.
- */
-function createObserverCache(): ObserverCache {
-  const children = new Map<object, Map<string, Counter.Internal | Histogram.Internal<string>>>();
-  return {
-    child(metric: Counter<string> | Histogram<string>, ...[first, second, third]: [string, string, string]) {
-      let byLabels = children.get(metric);
-      if (byLabels === undefined) {
-        byLabels = new Map();
-        children.set(metric, byLabels);
-      }
-      const key = `${first}\n${second}\n${third}`;
-      const known = byLabels.get(key);
-      if (known !== undefined) return known as Counter.Internal & Histogram.Internal<string>;
-      if (byLabels.size >= 4096) byLabels.clear();
-      const labels = [first, second, third].slice(0, labelCount(metric));
-      const made = metric.labels(...labels);
-      byLabels.set(key, made);
-      return made as Counter.Internal & Histogram.Internal<string>;
-    },
-  };
-}
-
-function labelCount(metric: Counter<string> | Histogram<string>): number {
-  return (metric as unknown as { readonly labelNames: readonly string[] }).labelNames.length;
+/** Microseconds. */
+function latencies(registry: Registry, name: string, labelNames: readonly string[]): HotHistogram {
+  return hotMetric(registry, name, HotHistogram, () => new HotHistogram(name, labelNames, LATENCY_BUCKETS));
 }
 
 function counter(registry: Registry, name: string, labelNames: string[]): Counter<string> {

@@ -1,6 +1,7 @@
 /** The core that the protocols call: the routing table and the infer client behind one interface. */
-import { fromUtf8, utf8 } from '#mesh/bytes.ts';
-import type { RegistryAnswer, RegistryQuestion, RoutedModel } from '#mesh/control.ts';
+import { utf8 } from '#mesh/bytes.ts';
+import type { RegistryQuestion, RoutedModel } from '#mesh/control.ts';
+import { readRegistryAnswer } from '#mesh/control-reader.ts';
 import { ServeError, toServeError } from '#mesh/errors.ts';
 import type { Subjects } from '#mesh/subjects.ts';
 import type { Transport } from '#mesh/transport.ts';
@@ -66,7 +67,7 @@ export function createGatewayCore({ transport, subjects, routing, client, draini
         cause: error,
       });
     }
-    const answer = JSON.parse(fromUtf8(bytes)) as RegistryAnswer;
+    const answer = readRegistryAnswer(bytes);
     if (answer.type === 'error') throw new ServeError(answer.code, answer.message);
     if (answer.type !== 'config') throw new ServeError('INTERNAL', `the registry answered a ${question.type} question with ${answer.type}`);
     return { configText: answer.configText, revision: answer.revision };

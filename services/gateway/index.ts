@@ -1,6 +1,7 @@
 import { startBlobStore } from '#mesh/blobs.ts';
 import type { Clock } from '#mesh/clock.ts';
 import type { GatewayDetail } from '#mesh/control.ts';
+import type { ServeError } from '#mesh/errors.ts';
 import { type MemberId, newMemberId } from '#mesh/ids.ts';
 import { startPresence } from '#mesh/presence.ts';
 import type { Subjects } from '#mesh/subjects.ts';
@@ -51,7 +52,8 @@ export async function startGateway(deps: GatewayDeps): Promise<Gateway> {
   openPortsAfter?.catch(() => {});
   // Disposed last to first: the servers before the client they use, presence before what it announces.
   await using starting = new AsyncDisposableStack();
-  const blobs = starting.use(startBlobStore({ transport, subjects, id }));
+  const onUnreadable = (subject: string, error: ServeError) => events.messageUnreadable({ subject, error });
+  const blobs = starting.use(startBlobStore({ transport, subjects, id, onUnreadable }));
   let client: InferClient | undefined;
   let routing: RoutingTable | undefined;
   const events = createGatewayEvents({
@@ -63,7 +65,7 @@ export async function startGateway(deps: GatewayDeps): Promise<Gateway> {
   routing = starting.use(startRoutingTable({ transport, subjects, clock, onTrouble: events.routingTrouble }));
   const table = routing;
   const detail = (): GatewayDetail => ({ routingRevision: table.revision });
-  const presence = starting.use(await startPresence({ transport, subjects, clock, kind: 'gateway', id, detail: detail() }));
+  const presence = starting.use(await startPresence({ transport, subjects, clock, kind: 'gateway', id, detail: detail(), onUnreadable }));
   client = starting.use(
     startInferClient({ transport, subjects, clock, presence, blobs, id, tracing: telemetry.tracing, events, settings }),
   );

@@ -6,8 +6,9 @@ import { SpanKind, SpanStatusCode } from '@opentelemetry/api';
 import type { BlobStore } from '#mesh/blobs.ts';
 import type { Clock, Timer } from '#mesh/clock.ts';
 import { ServeError, STATUS, toServeError } from '#mesh/errors.ts';
+import { IdTable } from '#mesh/id-table.ts';
 import { type ClaimId, createSequence, type MemberId, type RequestId } from '#mesh/ids.ts';
-import { type Answer, type AnswerTimings, decodeAnswers, encodeTensors, type WireTensor } from '#mesh/messages.ts';
+import { type Answer, type AnswerTimings, checkWireTensor, decodeAnswers, encodeTensors, type WireTensor } from '#mesh/messages.ts';
 import type { Presence } from '#mesh/presence.ts';
 import type { Subjects } from '#mesh/subjects.ts';
 import type { Tracing } from '#mesh/telemetry.ts';
@@ -78,7 +79,7 @@ const DEADLINE_TEXT = 'Timed out waiting for notification';
 /** Starts listening for answers. */
 export function startInferClient(deps: InferClientDeps): InferClient {
   const { transport, subjects, clock, presence, blobs, id, tracing, events, settings } = deps;
-  const flights = new Map<RequestId, Flight>();
+  const flights = new IdTable<RequestId, Flight>();
   const nextRequestId = createSequence<RequestId>();
   const findLane = createLaneFinder();
   const batchers = createLiveBatchers({ presence, clock, onReturn: dispatchParked });
@@ -284,6 +285,12 @@ export function startInferClient(deps: InferClientDeps): InferClient {
       const error = new ServeError(answer.code, answer.message);
       if (!answer.resend) fail(flight, error);
       else if (flight.state === 'submitted') resend(flight, 'refused', error);
+      return;
+    }
+    try {
+      for (const tensor of answer.outputs) checkWireTensor(tensor);
+    } catch (caught) {
+      fail(flight, toServeError(caught));
       return;
     }
     const whole = answer.rowCount === answer.totalRows;

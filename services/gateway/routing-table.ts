@@ -2,9 +2,10 @@
  * The gateway's copy of the routing table. The leading registry publishes every change with a revision; this copy applies them in order, asks
  * for all of it when it finds a gap or a new leadership, and keeps the last table while no registry is there.
  */
-import { fromUtf8, utf8 } from '#mesh/bytes.ts';
+import { utf8 } from '#mesh/bytes.ts';
 import type { Clock, Timer } from '#mesh/clock.ts';
 import type { RegistryAnswer, RegistryQuestion, RoutedModel, RoutingUpdate } from '#mesh/control.ts';
+import { readRegistryAnswer, readRoutingUpdate } from '#mesh/control-reader.ts';
 import { ServeError, toServeError } from '#mesh/errors.ts';
 import type { Subjects } from '#mesh/subjects.ts';
 import type { Transport } from '#mesh/transport.ts';
@@ -103,7 +104,7 @@ export function startRoutingTable({ transport, subjects, clock, onTrouble }: Rou
       timeoutMs: QUESTION_TIMEOUT_MS,
       signal: stopping.signal,
     });
-    const answer = JSON.parse(fromUtf8(bytes)) as RegistryAnswer;
+    const answer = readRegistryAnswer(bytes);
     if (answer.type === 'error') throw new ServeError(answer.code, answer.message);
     if (answer.type !== 'routing') throw new ServeError('INTERNAL', `the registry answered a routing question with ${answer.type}`);
     return answer;
@@ -118,7 +119,8 @@ export function startRoutingTable({ transport, subjects, clock, onTrouble }: Rou
       first ??= update;
       if (update.fencingToken !== first.fencingToken || update.revision !== first.revision) return undefined;
       for (const model of update.models) read.set(model.name, model);
-      if (next === after && after !== '') throw new ServeError('INTERNAL', `the registry's page after ${after} makes no progress`);
+      // Names come in order, so that a table always has a last page.
+      if (next !== null && next <= after) throw new ServeError('INTERNAL', `the registry's page after ${after} makes no progress`);
       after = next;
     }
     return first === undefined ? undefined : { models: read, update: first };
@@ -167,7 +169,7 @@ export function startRoutingTable({ transport, subjects, clock, onTrouble }: Rou
 
   const subscription = transport.subscribe(subjects.routing, (message) => {
     try {
-      receive(JSON.parse(fromUtf8(message.data)) as RoutingUpdate);
+      receive(readRoutingUpdate(message.data));
     } catch (caught) {
       // A handler must not throw; what a broken update would have said comes with the next comparison.
       onTrouble(toServeError(caught));

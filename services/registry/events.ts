@@ -2,6 +2,7 @@ import { Counter, Gauge } from 'prom-client';
 import type { StatusReport } from '#mesh/control.ts';
 import type { ServeError } from '#mesh/errors.ts';
 import type { ServableId } from '#mesh/ids.ts';
+import { createRareReport } from '#mesh/rare-report.ts';
 import type { Telemetry } from '#mesh/telemetry.ts';
 
 /** What a registry reports: one function per event, writing metric and log together. */
@@ -40,6 +41,10 @@ export function createRegistryEvents({ log, metrics }: Telemetry): RegistryEvent
     const known = metrics.getSingleMetric(name);
     return known instanceof Counter ? (known as Counter<Label>) : new Counter({ name, help, labelNames, registers: [metrics] });
   }
+
+  const logIgnored = createRareReport<{ readonly what: string; readonly error: ServeError }>((facts, times) =>
+    log.warn({ what: facts.what, reason: facts.error.message, times }, 'a message was ignored'),
+  );
 
   return {
     leadershipTaken(facts) {
@@ -90,7 +95,7 @@ export function createRegistryEvents({ log, metrics }: Telemetry): RegistryEvent
     },
     messageIgnored(facts) {
       troubles.inc({ what: 'message' });
-      log.warn({ what: facts.what, reason: facts.error.message }, 'a message was ignored');
+      logIgnored(facts);
     },
     fleetSeen(facts) {
       workers.set(facts.workers);

@@ -74,7 +74,17 @@ export async function startRegistry(deps: RegistryDeps): Promise<Registry> {
 
   await using starting = new AsyncDisposableStack();
   const detail = (leading: boolean): RegistryDetail => ({ leading });
-  const presence = starting.use(await startPresence({ transport, subjects, clock, kind: 'registry', id, detail: detail(false) }));
+  const presence = starting.use(
+    await startPresence({
+      transport,
+      subjects,
+      clock,
+      kind: 'registry',
+      id,
+      detail: detail(false),
+      onUnreadable: (what, error) => events.messageIgnored({ what, error }),
+    }),
+  );
   const firstSightMs = clock.now() + FIRST_SIGHT_MS;
   starting.use(jobs.work(CHECK_MODEL_QUEUE, settings.numLoadThreads || DEFAULT_CHECKS, checkModel));
 

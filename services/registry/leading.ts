@@ -2,9 +2,9 @@
  * What the leading registry does: one loop that compares what should run with what does, decides (`transition-policy.ts`), tells gateways, then
  * workers, and writes down what it did. Everything that may have changed something calls `poke`.
  */
-import { fromUtf8 } from '#mesh/bytes.ts';
 import type { Clock, Timer } from '#mesh/clock.ts';
-import type { AssignedServable, HeldServable, RoutingUpdate, WorkerDetail } from '#mesh/control.ts';
+import type { AssignedServable, HeldServable, WorkerDetail } from '#mesh/control.ts';
+import { readRoutingUpdate } from '#mesh/control-reader.ts';
 import { ServeError, type StatusCode, toServeError } from '#mesh/errors.ts';
 import type { MemberId } from '#mesh/ids.ts';
 import type { JobQueue } from '#mesh/job-queue.ts';
@@ -272,7 +272,7 @@ export async function startLeading(deps: LeadingDeps): Promise<Leading> {
   starting.use(
     transport.subscribe(subjects.routing, (message) => {
       try {
-        const update = JSON.parse(fromUtf8(message.data)) as RoutingUpdate;
+        const update = readRoutingUpdate(message.data);
         if (update.fencingToken > fencingToken) lost(`a routing update carries fencing token ${update.fencingToken}`, update.fencingToken);
       } catch (caught) {
         events.messageIgnored({ what: 'a routing update', error: toServeError(caught) });

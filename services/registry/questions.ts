@@ -1,6 +1,7 @@
-import { fromUtf8, utf8 } from '#mesh/bytes.ts';
+import { utf8 } from '#mesh/bytes.ts';
 import type { Clock } from '#mesh/clock.ts';
-import type { RegistryAnswer, RegistryQuestion } from '#mesh/control.ts';
+import type { RegistryAnswer } from '#mesh/control.ts';
+import { readRegistryQuestion } from '#mesh/control-reader.ts';
 import { ServeError, toServeError } from '#mesh/errors.ts';
 import type { Subjects } from '#mesh/subjects.ts';
 import type { Message, Subscription, Transport } from '#mesh/transport.ts';
@@ -38,7 +39,7 @@ export function answerQuestions(deps: {
 
   async function answer(data: Uint8Array): Promise<RegistryAnswer> {
     try {
-      const question = JSON.parse(fromUtf8(data)) as RegistryQuestion;
+      const question = readRegistryQuestion(data);
       switch (question.type) {
         case 'routing':
           return leading.routing.page(question.after, Math.min(question.maxBytes, transport.maxPayloadBytes - 4096));
@@ -50,8 +51,6 @@ export function answerQuestions(deps: {
           return await putModel(parseModelConfigText(question.modelText), question.expectedRevision, question.timeoutMs);
         case 'remove-model':
           return await removeModel(question.name, question.expectedRevision);
-        default:
-          throw new ServeError('UNIMPLEMENTED', `this registry knows no question ${JSON.stringify((question as { type: unknown }).type)}`);
       }
     } catch (caught) {
       const { code, message } = toServeError(caught);

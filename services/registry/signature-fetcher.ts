@@ -1,6 +1,7 @@
-import { fromUtf8, utf8 } from '#mesh/bytes.ts';
+import { utf8 } from '#mesh/bytes.ts';
 import type { Clock } from '#mesh/clock.ts';
-import type { SignaturesAnswer, SignaturesQuestion } from '#mesh/control.ts';
+import type { SignaturesQuestion } from '#mesh/control.ts';
+import { readSignaturesAnswer } from '#mesh/control-reader.ts';
 import { toServeError } from '#mesh/errors.ts';
 import { type MemberId, type ServableId, servableKey } from '#mesh/ids.ts';
 import type { Signatures } from '#mesh/signature.ts';
@@ -36,7 +37,7 @@ export function createSignatureFetcher(deps: {
       const question: SignaturesQuestion = { id };
       const options = { timeoutMs: TIMEOUT_MS, signal: stopping.signal };
       const bytes = await transport.request(subjects.signatures(worker), utf8(JSON.stringify(question)), options);
-      return (JSON.parse(fromUtf8(bytes)) as SignaturesAnswer).signatures;
+      return readSignaturesAnswer(bytes).signatures;
     } catch (caught) {
       if (!stopping.signal.aborted)
         events.messageIgnored({ what: `signatures of ${servableKey(id)} from ${worker}`, error: toServeError(caught) });

@@ -15,9 +15,11 @@ import {
   decodeTensors,
   encodeReady,
   type ReadyFrame,
+  type WireTensor,
 } from '#mesh/messages.ts';
 import type { Subjects } from '#mesh/subjects.ts';
 import type { Tracing } from '#mesh/telemetry.ts';
+import { DTYPES, elementCount } from '#mesh/tensor.ts';
 import type { Transport } from '#mesh/transport.ts';
 import type { AnswerSender } from './answer-sender.ts';
 import { assembleInputs, checkBatchedOutputs, cutRows, type PartTensor } from './batch-assembly.ts';
@@ -29,6 +31,9 @@ import type { Servable } from './servable.ts';
 
 /** Without a chunk for this long, the holder of a payload counts as gone. */
 const FETCH_TIMEOUT_MS = 5000;
+
+/** No request is this large: a claim that says so is broken, and asks for memory before a byte of it has come. */
+const MAX_PAYLOAD_BYTES = 2 ** 34;
 
 /** What a runner is made with. */
 export interface BatchRunnerOptions {
@@ -43,6 +48,8 @@ export interface BatchRunnerOptions {
   readonly dispatcher: Dispatcher;
   readonly answers: AnswerSender;
   readonly find: (id: BatchFrame['servable']) => Servable | undefined;
+  /** A batch was refused although its servable is here: the batcher offers it nothing more until it hears that it may. */
+  readonly onFull: () => void;
 }
 
 /** Runs the batches of one worker. */
@@ -95,11 +102,20 @@ export function createBatchRunner(options: BatchRunnerOptions): BatchRunner {
       refuse(frame, draining ? 'draining' : 'not-held');
       return;
     }
+    const problem = problemOf(frame);
+    if (problem !== undefined) {
+      for (const { gatewayId, requestId } of frame.parts) {
+        answers.send([{ gatewayId, answer: { type: 'error', requestId, code: 'DATA_LOSS', message: problem, resend: false } }]);
+      }
+      returnToken(frame, 'answered');
+      return;
+    }
     const account = accountOf(frame);
     const count = outstanding.get(account) ?? 0;
     // Twice the tokens: around a change of generation the batcher may hold tokens of both.
     if (count >= 2 * servable.tokens) {
       refuse(frame, 'full');
+      options.onFull();
       return;
     }
     outstanding.set(account, count + 1);
@@ -110,7 +126,8 @@ export function createBatchRunner(options: BatchRunnerOptions): BatchRunner {
       servable,
       pinned: servable.pin(),
       parts: frame.parts.map((part) => startPart(part)),
-      padded: frame.executeRows > rows,
+      // Rows beyond every allowed size are no padding that anybody configured.
+      padded: frame.executeRows > rows && frame.executeRows <= Math.max(0, ...(servable.batching?.allowedBatchSizes ?? [])),
     };
     active.add(batch);
     void runBatch(batch);
@@ -144,7 +161,7 @@ export function createBatchRunner(options: BatchRunnerOptions): BatchRunner {
 
   /** Decodes a part's tensors. What has to be fetched first is returned as promises that never reject. */
   function openPart(batch: BatchRun, run: PartRun): Promise<void>[] {
-    let wire: ReturnType<typeof decodeTensors>;
+    let wire: readonly WireTensor[];
     try {
       wire = decodeTensors(run.part.body);
     } catch (caught) {
@@ -153,9 +170,25 @@ export function createBatchRunner(options: BatchRunnerOptions): BatchRunner {
     }
     const tensors: PartTensor[] = [];
     run.tensors = tensors;
+    try {
+      return openPayloads(batch, run, wire, tensors);
+    } catch (caught) {
+      // No memory for what a claim announces: this part's fault, not its neighbours'.
+      fail(run, toServeError(caught), false);
+      return [];
+    }
+  }
+
+  function openPayloads(batch: BatchRun, run: PartRun, wire: readonly WireTensor[], tensors: PartTensor[]): Promise<void>[] {
     return wire.flatMap(({ name, dtype, shape, payload }, position) => {
       if (payload.type === 'inline') {
         tensors[position] = { name, dtype, shape, bytes: payload.bytes };
+        return [];
+      }
+      const needed = DTYPES[dtype].byteSize * elementCount(shape);
+      if (payload.byteLength > MAX_PAYLOAD_BYTES || (needed > 0 && payload.byteLength !== needed)) {
+        const text = `input ${name}: ${dtype} of shape [${shape}] does not have the ${payload.byteLength} bytes that are claimed`;
+        fail(run, new ServeError('INVALID_ARGUMENT', text), false);
         return [];
       }
       const region = regions.take(payload.byteLength);
@@ -330,6 +363,17 @@ export function createBatchRunner(options: BatchRunnerOptions): BatchRunner {
       for (const work of dispatcher.withdraw(servable.model)) work.refuse();
     },
   };
+}
+
+/** Why a batch cannot be what its batcher meant; undefined: nothing speaks against it. Rows of one caller must never become another's. */
+function problemOf({ parts }: BatchFrame): string | undefined {
+  for (const { rowStart, rowCount, totalRows } of parts) {
+    const alone = totalRows === 0 && rowCount === 0 && rowStart === 0 && parts.length === 1;
+    const shares = rowCount > 0 && rowStart + rowCount <= totalRows;
+    if (!alone && !shares)
+      return `a batch of ${parts.length} parts has rows [${rowStart}, ${rowStart + rowCount}) of a request with ${totalRows}`;
+  }
+  return undefined;
 }
 
 function accountOf({ batcherId, servable }: BatchFrame): string {

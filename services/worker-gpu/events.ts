@@ -1,6 +1,7 @@
 import { Counter, Gauge, Histogram, type MetricConfiguration, type Registry } from 'prom-client';
 import type { ServeError } from '#mesh/errors.ts';
 import type { MemberId, ServableId } from '#mesh/ids.ts';
+import { createRareReport } from '#mesh/rare-report.ts';
 import type { Telemetry } from '#mesh/telemetry.ts';
 
 /** What a worker reports. Each writes its metric and its log line. */
@@ -23,6 +24,8 @@ export interface WorkerEvents {
   }): void;
   loaded(fact: { readonly id: ServableId; readonly generation: number; readonly tookMs: number; readonly estimatedBytes: number }): void;
   loadFailed(fact: { readonly id: ServableId; readonly attempt: number; readonly final: boolean; readonly error: ServeError }): void;
+  /** A runtime could not let go of a servable; its memory may not come back. */
+  unloadFailed(fact: { readonly id: ServableId; readonly error: ServeError }): void;
   unloaded(fact: { readonly id: ServableId; readonly generation: number; readonly tookMs: number }): void;
   servableLost(fact: { readonly id: ServableId; readonly error: ServeError }): void;
   executorDied(fact: { readonly kind: string; readonly reason: string; readonly id: ServableId | undefined }): void;
@@ -66,6 +69,7 @@ export function createEvents(telemetry: Telemetry, workerId: MemberId): WorkerEv
       metrics.loads.inc({ ...labels(id), code: error.code });
       log.error({ ...labels(id), ...fact, code: error.code, error: error.message }, 'servable failed to load');
     },
+    unloadFailed: ({ id, error }) => log.error({ ...labels(id), error: error.message }, 'a servable could not be unloaded cleanly'),
     unloaded: ({ id, ...fact }) => log.info({ ...labels(id), ...fact }, 'servable unloaded'),
     servableLost: ({ id, error }) => log.error({ ...labels(id), error: error.message }, 'servable lost'),
     executorDied({ kind, reason, id }) {
@@ -95,7 +99,9 @@ export function createEvents(telemetry: Telemetry, workerId: MemberId): WorkerEv
     partDropped: ({ id, reason }) => metrics.dropped.inc({ ...labels(id), reason }),
     heldOutputs: (bytes) => metrics.heldBytes.set({ worker: workerId }, bytes),
     answerUnsent: ({ gatewayId, error }) => log.warn({ gatewayId, error: error.message }, 'answer could not be sent'),
-    messageUnreadable: ({ subject, error }) => log.error({ subject, error: error.message }, 'message could not be read'),
+    messageUnreadable: createRareReport(({ subject, error }, times) =>
+      log.error({ subject, error: error.message, times }, 'message could not be read'),
+    ),
   };
 }
 

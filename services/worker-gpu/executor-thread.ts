@@ -17,6 +17,12 @@ import {
 } from './executor-protocol.ts';
 import type { LoadedModel, Runtime, RuntimeModule } from './runtime.ts';
 
+/**
+ * After so many messages the event loop turns once. Runs may need no turn of their own, but what the engine and native modules put off (their
+ * finalizers) waits for one.
+ */
+const MESSAGES_PER_TURN = 64;
+
 if (parentPort === null) throw new Error('executor-thread.ts runs in a worker thread only');
 await serve(parentPort, new Int32Array((workerData as ThreadData).wake));
 
@@ -26,6 +32,7 @@ async function serve(port: MessagePort, wake: Int32Array): Promise<void> {
   const models = new Map<ModelKey, LoadedModel>();
   const inputRegions: SharedArrayBuffer[] = [];
   const outputRegions: SharedArrayBuffer[] = [];
+  let handled = 0;
 
   async function runtimeAt(url: string): Promise<Runtime> {
     const known = runtimes.get(url);
@@ -87,6 +94,7 @@ async function serve(port: MessagePort, wake: Int32Array): Promise<void> {
     const seen = Atomics.load(wake, 0);
     for (let received = receiveMessageOnPort(port); received !== undefined; received = receiveMessageOnPort(port)) {
       port.postMessage(await handle(received.message as ToThread));
+      if (++handled % MESSAGES_PER_TURN === 0) await new Promise((resolve) => setImmediate(resolve));
     }
     // Returns at once when a message came after `seen` was read: the sender posts first and raises the counter then.
     Atomics.wait(wake, 0, seen);

@@ -61,7 +61,7 @@ export interface Executor extends AsyncDisposable {
   readonly kind: 'shared' | 'dedicated';
   /** Runs here or waiting here: from 0 to 2. */
   readonly inFlight: number;
-  /** Loads and warmups under way here; batches had better go elsewhere. */
+  /** Loads, warmups and unloads under way here; batches had better go elsewhere. */
   readonly loading: number;
   /** Servables held. */
   readonly held: number;
@@ -286,7 +286,13 @@ export function createExecutor(options: ExecutorOptions): Executor {
     async unload(model) {
       const held = models.get(model);
       models.delete(model);
-      if (held?.ready) await unloadOn(model);
+      if (!held?.ready) return;
+      loading++;
+      try {
+        await unloadOn(model);
+      } finally {
+        loading--;
+      }
     },
     runWhenFree(run) {
       return new Promise<void>((resolve, reject) => {

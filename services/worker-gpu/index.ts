@@ -1,7 +1,8 @@
 import { startBlobStore } from '#mesh/blobs.ts';
-import { fromUtf8, utf8 } from '#mesh/bytes.ts';
-import type { Clock } from '#mesh/clock.ts';
-import type { Assignment, SignaturesAnswer, SignaturesQuestion, WorkerDetail } from '#mesh/control.ts';
+import { utf8 } from '#mesh/bytes.ts';
+import type { Clock, Timer } from '#mesh/clock.ts';
+import type { SignaturesAnswer, WorkerDetail } from '#mesh/control.ts';
+import { readAssignment, readSignaturesQuestion } from '#mesh/control-reader.ts';
 import { ServeError, toServeError } from '#mesh/errors.ts';
 import { createSequence, type MemberId, newMemberId, type ServableId, servableKey } from '#mesh/ids.ts';
 import { decodeBatch, decodeCancel } from '#mesh/messages.ts';
@@ -29,6 +30,9 @@ import { createWarmUp } from './warmup.ts';
 
 /** Idle buffers for fetched payloads are kept up to this many bytes. */
 const KEPT_REGION_BYTES = 256 * 1024 * 1024;
+
+/** A batcher that was told "full" hears again what it may send after this long. */
+const ANNOUNCE_AGAIN_MS = 50;
 
 /** Deaths of executors count against a servable for this long. */
 const QUARANTINE_WINDOW_MS = 60_000;
@@ -70,6 +74,7 @@ export async function startWorker(deps: WorkerDeps): Promise<Worker> {
   const crashes = createCrashRecord({ clock, limit: settings.quarantineAfterDeaths, windowMs: QUARANTINE_WINDOW_MS });
   let draining = false;
   let presence: Presence | undefined;
+  let announcing: Timer | undefined;
 
   const detail = (): WorkerDetail => ({
     fencingToken: manager.fencingToken,
@@ -78,6 +83,16 @@ export async function startWorker(deps: WorkerDeps): Promise<Worker> {
     servables: manager.held(),
     draining,
   });
+
+  const onUnreadable = (subject: string, error: ServeError) => events.messageUnreadable({ subject, error });
+
+  /** Announces what is held once more, though it has not changed. */
+  function announceSoon(): void {
+    announcing ??= clock.schedule(ANNOUNCE_AGAIN_MS, () => {
+      announcing = undefined;
+      presence?.announce(detail());
+    });
+  }
 
   function makeExecutor(kind: Executor['kind']): Executor {
     const executor: Executor = createExecutor({
@@ -99,7 +114,8 @@ export async function startWorker(deps: WorkerDeps): Promise<Worker> {
   }
 
   await using starting = new AsyncDisposableStack();
-  const blobs = starting.use(startBlobStore({ transport, subjects, id }));
+  starting.defer(() => announcing?.[Symbol.dispose]());
+  const blobs = starting.use(startBlobStore({ transport, subjects, id, onUnreadable }));
   const outputs = starting.use(startHeldOutputs({ blobs, clock, limitBytes: settings.heldOutputBytes, onChange: events.heldOutputs }));
   const pool = starting.use(createExecutorPool(settings.executors || processors, makeExecutor));
   const loader = createLoader({
@@ -156,6 +172,7 @@ export async function startWorker(deps: WorkerDeps): Promise<Worker> {
     dispatcher,
     answers,
     find: (servable) => manager.find(servable),
+    onFull: announceSoon,
   });
 
   const listen = (subject: string, handle: (message: Message) => void) =>
@@ -164,25 +181,25 @@ export async function startWorker(deps: WorkerDeps): Promise<Worker> {
         try {
           handle(message);
         } catch (caught) {
-          events.messageUnreadable({ subject, error: toServeError(caught) });
+          onUnreadable(subject, toServeError(caught));
         }
       }),
     );
   listen(subjects.batch(id), ({ data }) => runner.take(decodeBatch(data)));
   listen(subjects.drop(id), ({ data }) => runner.cancel(decodeCancel(data)));
   listen(subjects.assign(id), ({ data, replyTo }) => {
-    const assignment = JSON.parse(fromUtf8(data)) as Assignment;
+    const assignment = readAssignment(data);
     const accepted = !draining && manager.assign(assignment);
     const { fencingToken, revision, servables } = assignment;
     events.assigned({ fencingToken, revision, servables: servables.length, accepted });
     if (replyTo) transport.publish(replyTo, utf8(JSON.stringify(detail())));
   });
   listen(subjects.signatures(id), ({ data, replyTo }) => {
-    const question = JSON.parse(fromUtf8(data)) as SignaturesQuestion;
+    const question = readSignaturesQuestion(data);
     const answer: SignaturesAnswer = { signatures: manager.find(question.id)?.description.signatures ?? null };
     if (replyTo) transport.publish(replyTo, utf8(JSON.stringify(answer)));
   });
-  presence = starting.use(await startPresence({ transport, subjects, clock, kind: 'worker', id, detail: detail() }));
+  presence = starting.use(await startPresence({ transport, subjects, clock, kind: 'worker', id, detail: detail(), onUnreadable }));
   events.started({ memoryLimitBytes, sharedExecutors: pool.sharedCount });
   const running = starting.move();
 

@@ -75,12 +75,17 @@ export function createLoader(options: LoaderOptions): ExecutorLoader {
   async function drop(model: ModelKey, executors: readonly Executor[]): Promise<void> {
     loaded.delete(model);
     options.onDropped(model);
-    await Promise.all(
-      executors.map(async (executor) => {
+    const failures: unknown[] = [];
+    // One executor after the other, as in loading: the others go on serving.
+    for (const executor of executors) {
+      try {
         if (executor.kind === 'shared') await executor.unload(model);
         await pool.release(executor);
-      }),
-    );
+      } catch (caught) {
+        failures.push(caught);
+      }
+    }
+    if (failures.length > 0) throw failures[0];
   }
 
   return {

@@ -320,10 +320,19 @@ export function createManager(options: ManagerOptions): Manager {
     const startedMs = clock.now();
     if (!closed) await clock.sleep(options.unloadGraceMs, new AbortController().signal);
     await servable.idle();
-    await servable.close();
+    await closeQuietly(servable);
     reservations.delete(servable);
     events.unloaded({ id: servable.id, generation: servable.generation, tookMs: clock.now() - startedMs });
     changed();
+  }
+
+  /** A runtime that fails to let go must not keep the version in its state, and its error is nobody's request's. */
+  async function closeQuietly(servable: Servable): Promise<void> {
+    try {
+      await servable.close();
+    } catch (caught) {
+      events.unloadFailed({ id: servable.id, error: toServeError(caught) });
+    }
   }
 
   const manager: Manager = {
@@ -366,7 +375,7 @@ export function createManager(options: ManagerOptions): Manager {
           message: error.message,
         });
       }
-      void servable.close();
+      void closeQuietly(servable);
       options.onUnusable(servable);
       reservations.delete(servable);
     },

@@ -110,7 +110,7 @@ describe('routing table', () => {
     await settle();
     broker.connect().publish(subjects.routing, new Uint8Array([123]));
     await settle();
-    expect(troubles).toEqual(['INTERNAL']);
+    expect(troubles).toEqual(['DATA_LOSS']);
     expect(table.names()).toEqual(['a']);
   });
 });

@@ -5,13 +5,16 @@ import { type MemberChange, type MemberKind, startPresence } from '#mesh/presenc
 import { createSubjects } from '#mesh/subjects.ts';
 import { createMemoryBroker } from '#mesh/transport-memory.ts';
 
+/** These details are of no kind that the mesh has: what matters here is how they travel. */
+const checkDetail = () => {};
+
 function mesh() {
   const broker = createMemoryBroker();
   const clock = createFakeClock();
   const subjects = createSubjects('test');
   const start = async (kind: MemberKind, detail: unknown, id: MemberId = newMemberId(kind)) => {
     const transport = broker.connect();
-    const presence = await startPresence({ transport, subjects, clock, kind, id, detail });
+    const presence = await startPresence({ transport, subjects, clock, kind, id, detail, checkDetail });
     return { id, transport, presence, broker };
   };
   return { clock, start };
@@ -55,6 +58,7 @@ describe('presence', () => {
     const batcher = await start('batcher', {});
     // A member with a clock of its own that never moves: it said hello once and then fell silent.
     const frozen = await startPresence({
+      checkDetail,
       transport: batcher.broker.connect(),
       subjects: createSubjects('test'),
       clock: createFakeClock(),
@@ -96,6 +100,7 @@ describe('presence', () => {
       },
     };
     const paused = await startPresence({
+      checkDetail,
       transport: broker.connect(),
       subjects,
       clock: stopped,
@@ -104,6 +109,7 @@ describe('presence', () => {
       detail: {},
     });
     const worker = await startPresence({
+      checkDetail,
       transport: broker.connect(),
       subjects,
       clock: createFakeClock(),

@@ -56,6 +56,16 @@ describe.each([
 });
 
 describe('faults of an executor', () => {
+  test('a servable whose runtime fails to let go is unloaded all the same, and can be loaded again', async () => {
+    const { rig, path } = await rigWith('close', { args: ['--executors=1'] });
+    await rig.serve(assigned('m', path));
+    rig.assign([]);
+    await rig.untilLogged('a servable could not be unloaded cleanly', 1);
+    await rig.until(() => (rig.worker.detail().servables.length === 0 ? true : undefined));
+    await rig.serve(assigned('m', path));
+    expect(floatsOf(outputsOf(await rig.ask('m', [floatInput('x', [4])])).outputs[0])).toEqual([4]);
+  });
+
   test('other servables of a shared executor are loaded again after its death', async () => {
     const { rig, folder, path } = await rigWith('', { args: ['--executors=1'] });
     await rig.serve(assigned('m', path), assigned('other', folder.version('other', { faults: '' })));

@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, test } from '@jest/globals';
+import { DEFAULT_BATCHING } from '#mesh/control.ts';
 import type { RequestId } from '#mesh/ids.ts';
 import type { Platform } from '../../services/worker-gpu/platforms.ts';
 import { affine, assigned, createModelFolder, halfPlusTwo } from './models.ts';
@@ -28,18 +29,20 @@ describe.each([
     await rig.serve(generation(1));
     let sending = true;
     const offsets: number[] = [];
-    const client = async () => {
+    const answered = [0, 0, 0];
+    const client = async (index: number) => {
       while (sending) {
         const [answer] = await rig.run('m', [rig.part([floatInput('x', [0])])]);
         offsets.push(floatsOf(outputsOf(answer).outputs[0])[0] ?? Number.NaN);
+        answered[index] = (answered[index] ?? 0) + 1;
       }
     };
-    const clients = [client(), client(), client()];
+    const clients = answered.map((_, index) => client(index));
     for (const number of [2, 3, 4]) {
       await rig.serve(generation(number));
-      const before = offsets.length;
-      // Each client had one batch under way; what comes after those is of the new generation.
-      await rig.until(() => (offsets.length > before + 6 ? true : undefined));
+      const before = [...answered];
+      // Each client had one batch under way; what comes after that is of the new generation.
+      await rig.until(() => (answered.every((count, index) => count >= (before[index] ?? 0) + 2) ? true : undefined));
     }
     sending = false;
     await Promise.all(clients);
@@ -69,7 +72,7 @@ describe('a worker', () => {
   test('announces two tokens an executor, bounded by numBatchThreads', async () => {
     const { rig, folder } = await rigWith({ args: ['--executors=2'] });
     const path = folder.version('m', { 'model.onnx': halfPlusTwo() });
-    const batching = { numBatchThreads: 3 } as never;
+    const batching = { ...DEFAULT_BATCHING, numBatchThreads: 3 };
     await rig.serve(assigned('free', path), assigned('bound', path, { batching }), assigned('one', path, { run: { instances: 1 } }));
     expect(['free', 'bound', 'one'].map((name) => rig.held(name)?.tokens)).toEqual([4, 3, 2]);
   });
@@ -78,7 +81,7 @@ describe('a worker', () => {
     const { rig, folder } = await rigWith();
     const files = { 'model.onnx': halfPlusTwo() };
     const text = 'max_batch_size { value: 8 } batch_timeout_micros { value: 500 }';
-    const batching = { numBatchThreads: 7, threadPoolName: 'global' } as never;
+    const batching = { ...DEFAULT_BATCHING, numBatchThreads: 7, threadPoolName: 'global' };
     await rig.serve(
       assigned('with', folder.version('with', { ...files, 'batching_params.pbtxt': text }), { perModelBatching: true, batching }),
       assigned('without', folder.version('without', files), { perModelBatching: true, batching }),

@@ -1,6 +1,7 @@
 import { afterEach, describe, expect, test } from '@jest/globals';
 import type { Claim } from '#mesh/blobs.ts';
 import { createFakeClock } from '#mesh/clock.ts';
+import { DEFAULT_BATCHING } from '#mesh/control.ts';
 import type { ServeError } from '#mesh/errors.ts';
 import { affine, assigned, createModelFolder, halfPlusTwo, lookup, sumOfRows } from './models.ts';
 import { errorOf, floatInput, floatsOf, input, outputsOf, startRig } from './worker-rig.ts';
@@ -47,7 +48,8 @@ describe('a worker that serves', () => {
 
   test('pads to the rows asked for and cuts the padding off', async () => {
     const { rig, folder } = await rigWith();
-    await rig.serve(assigned('half', folder.version('half', { 'model.onnx': halfPlusTwo() })));
+    const batching = { ...DEFAULT_BATCHING, allowedBatchSizes: [4] };
+    await rig.serve(assigned('half', folder.version('half', { 'model.onnx': halfPlusTwo() }), { batching }));
     const [answer] = await rig.run('half', [rig.part([floatInput('x', [8])])], { executeRows: 4 });
     expect(outputsOf(answer).timings.batchRows).toBe(4);
     expect(floatsOf(outputsOf(answer).outputs[0])).toEqual([6]);
@@ -190,7 +192,8 @@ describe('a worker that serves', () => {
 
   test('counts batches, rows and loads', async () => {
     const { rig, folder } = await rigWith();
-    await rig.serve(assigned('half', folder.version('half', { 'model.onnx': halfPlusTwo() })));
+    const batching = { ...DEFAULT_BATCHING, allowedBatchSizes: [8] };
+    await rig.serve(assigned('half', folder.version('half', { 'model.onnx': halfPlusTwo() }), { batching }));
     await rig.run('half', [rig.part([floatInput('x', [1, 2, 3])])], { executeRows: 8 });
     const metrics = await rig.telemetry.metrics.metrics();
     expect(metrics).toContain('headrace_worker_batch_seconds_count{model="half",version="1"} 1');

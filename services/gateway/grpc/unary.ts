@@ -77,15 +77,25 @@ export function createUnary({
       finish(error.code);
       callback(statusOf(error));
     };
-    let pending: PendingReply;
+    // Let go of with the answer: Node holds on to a finished stream, and so to what its listeners see, longer than to what it held for us.
+    let pending: PendingReply | undefined;
     try {
       pending = handler(context);
     } catch (caught) {
       fail(caught);
       return;
     }
-    call.once('cancelled', () => pending.cancel());
-    pending.answer.then((reply) => answer(call, callback, reply, finish), fail);
+    call.on('cancelled', () => pending?.cancel());
+    pending.answer.then(
+      (reply) => {
+        pending = undefined;
+        answer(call, callback, reply, finish);
+      },
+      (caught) => {
+        pending = undefined;
+        fail(caught);
+      },
+    );
   };
 
   function answer(

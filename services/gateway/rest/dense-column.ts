@@ -33,10 +33,10 @@ export class DenseColumn {
   readonly mode: ColumnMode;
   /** -1 until the first value has been scanned. */
   rank = -1;
-  /** Sizes by level; -1 where not known yet. */
-  readonly dims: Int32Array = new Int32Array(MAX_SCAN_RANK).fill(-1);
+  /** Sizes by level; -1 where not known yet. Here and below `MAX_SCAN_RANK` places, as an array: it is made for every request. */
+  readonly dims: number[] = [-1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1];
   /** Elements of the lists that are open, by level. */
-  readonly open: Int32Array = new Int32Array(MAX_SCAN_RANK);
+  readonly open: number[] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
   /** `float` keeps single precision; every other numeric mode keeps doubles until it is finished. */
   numbers: Float32Array | Float64Array;
   readonly strings: Uint8Array[] = [];
@@ -52,8 +52,7 @@ export class DenseColumn {
     this.name = name;
     this.dtype = dtype;
     this.mode = mode;
-    const capacity = mode === 'string' ? 0 : Math.max(8, expectedCount);
-    this.numbers = mode === 'float' ? new Float32Array(capacity) : new Float64Array(capacity);
+    this.numbers = allocate(mode, mode === 'string' ? 0 : Math.max(8, expectedCount));
   }
 
   /** A view of the body that is scanned, made once. */
@@ -65,7 +64,7 @@ export class DenseColumn {
   /** Doubles the capacity and returns the new array. */
   grow(): Float32Array | Float64Array {
     const capacity = this.numbers.length * 2 + 8;
-    const grown = this.mode === 'float' ? new Float32Array(capacity) : new Float64Array(capacity);
+    const grown = allocate(this.mode, capacity);
     grown.set(this.numbers);
     this.numbers = grown;
     return grown;
@@ -73,7 +72,7 @@ export class DenseColumn {
 
   /** The finished tensor with `leading` before the shape of one value, or undefined when an integer is out of the dtype's range. */
   finish(leading: readonly number[]): Tensor | undefined {
-    const shape = [...leading];
+    const shape = leading.slice();
     for (let level = 0; level < this.rank; level++) shape.push(this.dims[level] ?? 0);
     const bytes = this.#bytes();
     return bytes && { dtype: this.dtype, shape, bytes };
@@ -86,7 +85,7 @@ export class DenseColumn {
         return packStrings(this.strings);
       case 'float':
       case 'double':
-        return new Uint8Array(numbers.buffer, 0, count * numbers.BYTES_PER_ELEMENT);
+        return new Uint8Array(numbers.buffer, numbers.byteOffset, count * numbers.BYTES_PER_ELEMENT);
       case 'bool':
         return narrowed(numbers, new Uint8Array(count), 0, 1);
       case 'uint32':
@@ -105,6 +104,12 @@ export class DenseColumn {
         return narrowed(numbers, new Int32Array(count), -(2 ** 31), 2 ** 31 - 1);
     }
   }
+}
+
+/** Not zeroed; from Node's pool when small, because a fresh ArrayBuffer for each request costs more than filling it. */
+function allocate(mode: ColumnMode, capacity: number): Float32Array | Float64Array {
+  const { buffer, byteOffset } = Buffer.allocUnsafe(capacity * (mode === 'float' ? 4 : 8));
+  return mode === 'float' ? new Float32Array(buffer, byteOffset, capacity) : new Float64Array(buffer, byteOffset, capacity);
 }
 
 /** Checks against TensorFlow Serving's range, which for small integers is int32's: a number beyond the dtype's own range then wraps. */

@@ -12,8 +12,8 @@ const POWERS: Float64Array = Float64Array.from({ length: 23 }, (_, exponent) => 
 export class JsonWriter {
   #buf: Buffer;
   #length = 0;
-  /** Digits of the number being written, least significant last. */
-  readonly #digits = new Uint8Array(20);
+  /** Digits of the number being written, least significant last: 20 places. */
+  readonly #digits: number[] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 
   constructor(initialBytes: number) {
     this.#buf = Buffer.allocUnsafe(Math.max(64, initialBytes));

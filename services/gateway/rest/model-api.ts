@@ -1,5 +1,5 @@
 /** TensorFlow Serving's REST calls, from a parsed target and a whole body to an answer. */
-import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { IncomingMessage } from 'node:http';
 import { ServeError } from '#mesh/errors.ts';
 import { DEFAULT_SIGNATURE, type Signature } from '#mesh/signature.ts';
 import type { NamedTensors } from '#mesh/tensor.ts';
@@ -14,13 +14,22 @@ import { encodeClassifications, encodeRegressions } from './results-json.ts';
 import type { RestServerDeps } from './server.ts';
 import type { Target } from './target.ts';
 
-type InferenceTarget = Extract<Target, { type: 'inference' }>;
+/** A target that asks a model for something. */
+export type InferenceTarget = Extract<Target, { type: 'inference' }>;
 type DocumentTarget = Extract<Target, { type: 'status' | 'metadata' }>;
+
+/** An inference under way. */
+export interface PendingReply {
+  /** Rejects with ServeError. */
+  readonly answer: Promise<Reply>;
+  /** The client has gone: drops the request wherever it is. `answer` then rejects with CANCELLED. */
+  cancel(): void;
+}
 
 /** What the server does with a target. */
 export interface ModelApi {
-  /** Runs an inference; drops it when the client closes the connection. Rejects with ServeError. */
-  infer(target: InferenceTarget, body: Buffer, request: IncomingMessage, response: ServerResponse): Promise<Reply>;
+  /** Starts an inference. May throw ServeError instead of returning. */
+  infer(target: InferenceTarget, body: Buffer, request: IncomingMessage): PendingReply;
   /** Status or metadata of a model. Throws ServeError. */
   document(target: DocumentTarget): Reply;
 }
@@ -30,6 +39,28 @@ const RAW_TYPE = 'application/octet-stream';
 /** Makes the calls over a core; does no I/O of its own. */
 export function createModelApi(deps: Pick<RestServerDeps, 'core' | 'clock' | 'settings' | 'examples' | 'validateInputs'>): ModelApi {
   const { core, clock, settings, examples, validateInputs } = deps;
+  const versionHeaders = new WeakMap<ResolvedServable, Readonly<Record<string, string>>>();
+  const outputNames = new WeakMap<Signature, readonly string[]>();
+
+  /** All outputs: JSON cannot ask for some of them. */
+  function outputsOf(signature: Signature): readonly string[] {
+    let names = outputNames.get(signature);
+    if (names === undefined) {
+      names = Object.keys(signature.outputs);
+      outputNames.set(signature, names);
+    }
+    return names;
+  }
+
+  /** Says which version answered; one object for each, because every answer carries it. */
+  function versionHeader(servable: ResolvedServable): Readonly<Record<string, string>> {
+    let header = versionHeaders.get(servable);
+    if (header === undefined) {
+      header = { 'x-headrace-model-version': String(servable.id.version) };
+      versionHeaders.set(servable, header);
+    }
+    return header;
+  }
 
   function resolve({ model, version }: InferenceTarget | DocumentTarget): ResolvedServable {
     if (version.type === 'specific' && !Number.isSafeInteger(version.version)) {
@@ -38,22 +69,7 @@ export function createModelApi(deps: Pick<RestServerDeps, 'core' | 'clock' | 'se
     return core.resolve(model, version);
   }
 
-  /** Waits for an answer, and gives it up when the client goes. */
-  async function whileConnected<Result>(
-    response: ServerResponse,
-    pending: { readonly answer: Promise<Result>; cancel(): void },
-  ): Promise<Result> {
-    const cancel = () => pending.cancel();
-    response.once('close', cancel);
-    if (response.destroyed) cancel();
-    try {
-      return await pending.answer;
-    } finally {
-      response.off('close', cancel);
-    }
-  }
-
-  async function predict(target: InferenceTarget, body: Buffer, request: IncomingMessage, response: ServerResponse): Promise<Reply> {
+  function predict(target: InferenceTarget, body: Buffer, request: IncomingMessage): PendingReply {
     let servable: ResolvedServable | undefined;
     const signatureFor = (name: string): Signature => {
       servable ??= resolve(target);
@@ -70,23 +86,21 @@ export function createModelApi(deps: Pick<RestServerDeps, 'core' | 'clock' | 'se
       signatureName,
       signature,
       inputs,
-      outputs: Object.keys(signature.outputs),
+      outputs: outputsOf(signature),
       deadlineMs: clock.now() + settings.timeoutMs,
       traceparent: traceparentOf(request),
     });
-    const { outputs } = await whileConnected(response, pending);
-    const version = { 'x-headrace-model-version': String(servable.id.version) };
-    if (!(request.headers.accept ?? '').includes(RAW_TYPE)) return jsonReply(200, encodePredict(outputs, format), version);
-    const raw = encodeRawOutputs(outputs);
-    return { status: 200, contentType: RAW_TYPE, body: raw.body, headers: { ...version, [TENSORS_HEADER]: raw.header } };
+    const version = versionHeader(servable);
+    const wantsRaw = request.headers.accept?.includes(RAW_TYPE) ?? false;
+    const answer = pending.answer.then(({ outputs }): Reply => {
+      if (!wantsRaw) return jsonReply(200, encodePredict(outputs, format), version);
+      const raw = encodeRawOutputs(outputs);
+      return { status: 200, contentType: RAW_TYPE, body: raw.body, headers: { ...version, [TENSORS_HEADER]: raw.header } };
+    });
+    return { answer, cancel: () => pending.cancel() };
   }
 
-  async function classifyOrRegress(
-    target: InferenceTarget,
-    body: Buffer,
-    request: IncomingMessage,
-    response: ServerResponse,
-  ): Promise<Reply> {
+  function classifyOrRegress(target: InferenceTarget, body: Buffer, request: IncomingMessage): PendingReply {
     const decoded = decodeExamples(body);
     const servable = resolve(target);
     const call = {
@@ -96,16 +110,21 @@ export function createModelApi(deps: Pick<RestServerDeps, 'core' | 'clock' | 'se
       deadlineMs: clock.now() + settings.timeoutMs,
       traceparent: traceparentOf(request),
     };
-    const encoded =
-      target.method === 'classify'
-        ? encodeClassifications(await whileConnected(response, examples.classify(call)))
-        : encodeRegressions(await whileConnected(response, examples.regress(call)));
-    return jsonReply(200, encoded, { 'x-headrace-model-version': String(servable.id.version) });
+    const version = versionHeader(servable);
+    if (target.method === 'classify') {
+      const pending = examples.classify(call);
+      return {
+        answer: pending.answer.then((results) => jsonReply(200, encodeClassifications(results), version)),
+        cancel: () => pending.cancel(),
+      };
+    }
+    const pending = examples.regress(call);
+    return { answer: pending.answer.then((values) => jsonReply(200, encodeRegressions(values), version)), cancel: () => pending.cancel() };
   }
 
   return {
-    infer: (target, body, request, response) =>
-      target.method === 'predict' ? predict(target, body, request, response) : classifyOrRegress(target, body, request, response),
+    infer: (target, body, request) =>
+      target.method === 'predict' ? predict(target, body, request) : classifyOrRegress(target, body, request),
     document(target) {
       const { model, version } = target;
       if (model === '') throw new ServeError('INVALID_ARGUMENT', 'Missing model name in request.');

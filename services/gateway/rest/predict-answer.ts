@@ -11,9 +11,12 @@ import { JsonWriter } from './json-writer.ts';
 export function encodePredict(outputs: NamedTensors, format: 'row' | 'columnar'): Buffer {
   if (outputs.size === 0) throw invalid('Cannot convert empty tensor map to JSON');
   const rows = format === 'row' ? commonRows(outputs) : 0;
-  const cells = [...outputs].map(([name, tensor]) => createCells(name, tensor));
+  const cells: Cells[] = [];
   let expectedBytes = 64;
-  for (const tensor of outputs.values()) expectedBytes += tensor.bytes.byteLength * 4;
+  for (const [name, tensor] of outputs) {
+    cells.push(createCells(name, tensor));
+    expectedBytes += tensor.bytes.byteLength * 4;
+  }
   const writer = new JsonWriter(Math.min(expectedBytes, 1 << 24));
   if (format === 'row') writeRows(writer, cells, rows);
   else writeColumns(writer, cells);
@@ -40,7 +43,7 @@ function commonRows(outputs: NamedTensors): number {
 
 /** A tensor that can write its elements. */
 interface Cells {
-  readonly key: Uint8Array;
+  readonly name: string;
   readonly shape: readonly number[];
   /** Writes element `index`; `level` is the depth of the containers around it, for the indent of a b64 object. */
   write(writer: JsonWriter, index: number, level: number): void;
@@ -63,7 +66,7 @@ function writeRows(writer: JsonWriter, cells: readonly Cells[], rows: number): v
     cells.forEach((one, index) => {
       if (index > 0) writer.ascii(',');
       writer.newline(3);
-      writer.string(one.key);
+      writer.string(Buffer.from(one.name));
       writer.ascii(': ');
       writeInline(writer, one, 1, row, 3);
     });
@@ -100,7 +103,7 @@ function writeColumns(writer: JsonWriter, cells: readonly Cells[]): void {
     cells.forEach((one, index) => {
       if (index > 0) writer.ascii(',');
       writer.newline(2);
-      writer.string(one.key);
+      writer.string(Buffer.from(one.name));
       writer.ascii(': ');
       writeLines(writer, one, 0, 0, 2);
     });
@@ -129,9 +132,8 @@ function writeLines(writer: JsonWriter, cells: Cells, axis: number, index: numbe
 
 function createCells(name: string, tensor: Tensor): Cells {
   const { shape } = tensor;
-  const key = Buffer.from(name);
   const count = elementCount(shape);
-  const make = (write: Cells['write']): Cells => ({ key, shape, write });
+  const make = (write: Cells['write']): Cells => ({ name, shape, write });
   const numbers = (values: ArrayLike<number>) => make((writer, index) => writer.integer(values[index] as number));
   if (tensor.dtype === 'string') {
     const elements = unpackStrings(tensor.bytes, count);

@@ -1,6 +1,6 @@
 /** The fast path of `decodePredict`: the shapes of body that clients send. Anything else is undefined, and the slow path decides. */
-import { DEFAULT_SIGNATURE, type Signature } from '#mesh/signature.ts';
-import { elementCount, type Tensor } from '#mesh/tensor.ts';
+import { DEFAULT_SIGNATURE, type Signature, type TensorSpec } from '#mesh/signature.ts';
+import type { Tensor } from '#mesh/tensor.ts';
 import { columnMode, DenseColumn } from './dense-column.ts';
 import { scanNumbers } from './number-scan.ts';
 import type { DecodedPredict } from './predict-json.ts';
@@ -79,7 +79,8 @@ class InputScan {
   constructor(buf: Buffer, signature: Signature) {
     this.#buf = buf;
     let scannable = true;
-    for (const [name, spec] of Object.entries(signature.inputs)) {
+    for (const name in signature.inputs) {
+      const spec = signature.inputs[name] as TensorSpec;
       const mode = columnMode(spec.dtype);
       if (mode === undefined) scannable = false;
       else this.#columns.push(new DenseColumn(name, spec.dtype, mode, guessCount(buf.byteLength, spec.shape)));
@@ -169,6 +170,7 @@ function scanInto(buf: Buffer, pos: number, column: DenseColumn): number {
 
 /** One row as the signature has it, but never more than the body could hold: a number takes two bytes at least. */
 function guessCount(bodyBytes: number, shape: readonly number[] | null): number {
-  const inner = elementCount((shape ?? []).map((dim) => (dim < 0 ? 1 : dim)));
+  let inner = 1;
+  if (shape !== null) for (const dim of shape) if (dim > 0) inner *= dim;
   return Math.min(bodyBytes >> 1, Math.max(inner, bodyBytes >> 3, 8));
 }

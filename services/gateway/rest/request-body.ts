@@ -7,6 +7,7 @@ import type { StallWatch } from './stall-watch.ts';
 const MAX_INFLATED_BYTES = 100 * 1024 * 1024;
 /** A body is given this much memory at once on the word of its Content-Length; more comes with the bytes. */
 const TRUSTED_BYTES = 16 * 1024 * 1024;
+const NO_BYTES = Buffer.alloc(0);
 
 /** What became of a body. */
 export type BodyResult =
@@ -17,73 +18,79 @@ export type BodyResult =
   /** The client closed the connection. */
   | { readonly type: 'gone' };
 
-/** Reads a body of at most `maxBytes` (as sent), inflating it when it says it is gzip: a broken or too large one is then empty. Never rejects. */
-export async function readBody(request: IncomingMessage, maxBytes: number, watch: StallWatch): Promise<BodyResult> {
-  const result = await readRaw(request, maxBytes, watch);
+/**
+ * Reads a body of at most `maxBytes` (as sent), inflating it when it says it is gzip: a broken or too large one is then empty. Calls `done`
+ * once, perhaps before it returns: a callback and not a promise, because this is done for every request.
+ */
+export function readBody(request: IncomingMessage, maxBytes: number, watch: StallWatch, done: (result: BodyResult) => void): void {
   const encoding = request.headers['content-encoding'];
-  if (result.type !== 'body' || encoding === undefined || !encoding.includes('gzip')) return result;
-  return { type: 'body', bytes: await inflate(result.bytes) };
+  if (encoding === undefined || !encoding.includes('gzip')) readRaw(request, maxBytes, watch, done);
+  else
+    readRaw(request, maxBytes, watch, (result) => {
+      if (result.type === 'body') inflate(result.bytes, (bytes) => done({ type: 'body', bytes }));
+      else done(result);
+    });
 }
 
-function readRaw(request: IncomingMessage, maxBytes: number, watch: StallWatch): Promise<BodyResult> {
+function readRaw(request: IncomingMessage, maxBytes: number, watch: StallWatch, done: (result: BodyResult) => void): void {
   const lengthHeader = request.headers['content-length'];
   const declared = lengthHeader === undefined ? undefined : Number(lengthHeader);
-  if (declared !== undefined && declared > maxBytes) return Promise.resolve({ type: 'too-large' });
-  if (declared === 0) return Promise.resolve({ type: 'body', bytes: Buffer.alloc(0) });
-  return new Promise((resolve) => {
-    let first: Buffer | undefined;
-    let whole: Buffer | undefined;
-    let length = 0;
-    const watching = watch.watch({ progress: () => length, stalled: () => settle({ type: 'stalled' }) });
-    const settle = (result: BodyResult) => {
-      watching[Symbol.dispose]();
-      request.off('data', onData).off('end', onEnd).off('close', onGone).off('error', onGone);
-      resolve(result);
-    };
-    const onGone = () => settle({ type: 'gone' });
-    const onEnd = () => settle({ type: 'body', bytes: whole?.subarray(0, length) ?? first ?? Buffer.alloc(0) });
-    const onData = (chunk: Buffer) => {
-      const end = length + chunk.byteLength;
-      if (end > maxBytes) {
-        request.pause();
-        settle({ type: 'too-large' });
-        return;
+  if (declared === 0 || (declared !== undefined && declared > maxBytes)) {
+    done(declared === 0 ? { type: 'body', bytes: NO_BYTES } : { type: 'too-large' });
+    return;
+  }
+  let first: Buffer | undefined;
+  let whole: Buffer | undefined;
+  let length = 0;
+  let settled = false;
+  const watching = watch.watch({ progress: () => length, stalled: () => settle({ type: 'stalled' }) });
+  // The listeners stay: taking them off costs more than asking whether they still mean something.
+  function settle(result: BodyResult): void {
+    if (settled) return;
+    settled = true;
+    watching[Symbol.dispose]();
+    done(result);
+  }
+  request.on('data', (chunk: Buffer) => {
+    if (settled) return;
+    const end = length + chunk.byteLength;
+    if (end > maxBytes) {
+      request.pause();
+      settle({ type: 'too-large' });
+      return;
+    }
+    if (length === 0) first = chunk;
+    else {
+      if (whole === undefined || end > whole.byteLength) {
+        const wanted = Math.max(end, Math.min(declared ?? 0, TRUSTED_BYTES), Math.min(2 * (whole?.byteLength ?? 0), declared ?? maxBytes));
+        const grown = Buffer.allocUnsafeSlow(wanted);
+        (whole?.subarray(0, length) ?? first)?.copy(grown);
+        whole = grown;
       }
-      if (length === 0) first = chunk;
-      else {
-        if (whole === undefined || end > whole.byteLength) {
-          const wanted = Math.max(
-            end,
-            Math.min(declared ?? 0, TRUSTED_BYTES),
-            Math.min(2 * (whole?.byteLength ?? 0), declared ?? maxBytes),
-          );
-          const grown = Buffer.allocUnsafeSlow(wanted);
-          (whole?.subarray(0, length) ?? first)?.copy(grown);
-          whole = grown;
-        }
-        chunk.copy(whole, length);
-      }
-      length = end;
-    };
-    request.on('data', onData).on('end', onEnd).on('close', onGone).on('error', onGone);
+      chunk.copy(whole, length);
+    }
+    length = end;
   });
+  request.on('end', () => settle({ type: 'body', bytes: whole?.subarray(0, length) ?? first ?? NO_BYTES }));
+  // A client that goes ends the request without an end. (Its 'error' is emitted only to those who listen for it.)
+  request.on('close', () => settle({ type: 'gone' }));
 }
 
 /** Inflates off the main thread, at most `MAX_INFLATED_BYTES`; empty when the data is broken or would be more. */
-function inflate(bytes: Buffer): Promise<Buffer> {
-  return new Promise((resolve) => {
-    const gunzip = createGunzip({ chunkSize: 256 * 1024 });
-    const chunks: Buffer[] = [];
-    let length = 0;
-    gunzip.on('data', (chunk: Buffer) => {
-      length += chunk.byteLength;
-      chunks.push(chunk);
-      if (length <= MAX_INFLATED_BYTES) return;
-      gunzip.destroy();
-      resolve(Buffer.alloc(0));
-    });
-    gunzip.on('end', () => resolve(chunks.length === 1 && chunks[0] !== undefined ? chunks[0] : Buffer.concat(chunks, length)));
-    gunzip.on('error', () => resolve(Buffer.alloc(0)));
-    gunzip.end(bytes);
+function inflate(bytes: Buffer, done: (inflated: Buffer) => void): void {
+  const gunzip = createGunzip({ chunkSize: 256 * 1024 });
+  const chunks: Buffer[] = [];
+  let length = 0;
+  gunzip.on('data', (chunk: Buffer) => {
+    if (gunzip.destroyed) return;
+    length += chunk.byteLength;
+    chunks.push(chunk);
+    if (length <= MAX_INFLATED_BYTES) return;
+    // Destroyed without an error it emits nothing but 'close'.
+    gunzip.destroy();
+    done(NO_BYTES);
   });
+  gunzip.on('end', () => done(chunks.length === 1 && chunks[0] !== undefined ? chunks[0] : Buffer.concat(chunks, length)));
+  gunzip.on('error', () => done(NO_BYTES));
+  gunzip.end(bytes);
 }

@@ -13,9 +13,9 @@ import type { NamedTensors } from '#mesh/tensor.ts';
 import type { GatewayCore } from '../core.ts';
 import type { ExamplesApi } from '../examples-api.ts';
 import { addAdminRoutes } from './admin-routes.ts';
-import { createModelApi } from './model-api.ts';
+import { createModelApi, type InferenceTarget, type PendingReply } from './model-api.ts';
 import { emptyReply, errorReply, type Reply, send } from './reply.ts';
-import { readBody } from './request-body.ts';
+import { type BodyResult, readBody } from './request-body.ts';
 import { startStallWatch } from './stall-watch.ts';
 import { parseTarget } from './target.ts';
 
@@ -78,6 +78,21 @@ const CORS_HEADERS = {
   'Access-Control-Allow-Headers': 'Content-Type',
 };
 
+/** One request of TensorFlow Serving's API and what is known of it so far. */
+interface Exchange {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  readonly startedMs: number;
+  /** As the client named it; empty when it named none. */
+  model: string;
+  /** The metrics' word for what is asked; empty for what runs no model. */
+  method: string;
+  /** The connection ends with the answer. */
+  close: boolean;
+  /** Present while a model runs. */
+  pending: PendingReply | undefined;
+}
+
 /** Starts listening. Rejects when the port cannot be bound. */
 export async function startRestServer(deps: RestServerDeps): Promise<RestServer> {
   const { core, clock, settings, events, telemetry } = deps;
@@ -95,64 +110,71 @@ export async function startRestServer(deps: RestServerDeps): Promise<RestServer>
   }
 
   /** Answers one request of TensorFlow Serving's API. */
-  async function handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const startedMs = clock.now();
+  function handle(exchange: Exchange): void {
+    const { request } = exchange;
     const { method = 'GET', url = '/' } = request;
-    let model = '';
-    let verb = '';
-    let code: StatusCode | 'OK' = 'OK';
-    let reply: Reply;
-    let close = draining;
     try {
       if (method === 'OPTIONS') {
         const allowed = HAS_ORIGIN.test(request.headers.origin ?? '');
-        if (!allowed) code = 'FAILED_PRECONDITION';
-        reply = emptyReply(allowed ? 200 : 400, 'text/html; charset=ISO-8859-1');
-      } else {
-        const target = parseTarget(method, url);
-        if (target.type !== 'malformed') model = target.model;
-        if (target.type === 'inference') {
-          verb = target.method;
-          const body = await readBody(request, settings.maxBodyBytes, watch);
-          if (body.type === 'gone') throw new ServeError('CANCELLED', 'the client closed the connection');
-          if (body.type === 'body') reply = await api.infer(target, body.bytes, request, response);
-          else {
-            close = body.type === 'stalled';
-            code = body.type === 'stalled' ? 'DEADLINE_EXCEEDED' : 'RESOURCE_EXHAUSTED';
-            reply =
-              body.type === 'stalled'
-                ? errorReply(
-                    new ServeError(code, `no byte of the body came for ${settings.bodyTimeoutMs} ms (rest_api_body_timeout_in_ms)`),
-                    408,
-                  )
-                : {
-                    ...errorReply(
-                      new ServeError(code, `the body is larger than ${settings.maxBodyBytes} bytes (rest_api_max_body_bytes)`),
-                      413,
-                    ),
-                    headers: {},
-                  };
-          }
-        } else if (target.type === 'malformed') {
-          throw new ServeError('INVALID_ARGUMENT', `Malformed request: ${method} ${url}`);
-        } else if (target.type === 'unreadable-version') {
-          code = 'INVALID_ARGUMENT';
-          reply = emptyReply(400, 'application/json');
-        } else reply = api.document(target);
+        finish(exchange, emptyReply(allowed ? 200 : 400, 'text/html; charset=ISO-8859-1'), allowed ? 'OK' : 'FAILED_PRECONDITION');
+        return;
       }
+      const target = parseTarget(method, url);
+      if (target.type === 'malformed') throw new ServeError('INVALID_ARGUMENT', `Malformed request: ${method} ${url}`);
+      exchange.model = target.model;
+      if (target.type === 'inference') {
+        exchange.method = target.method;
+        readBody(request, settings.maxBodyBytes, watch, (body) => infer(exchange, target, body));
+      } else if (target.type === 'unreadable-version') finish(exchange, emptyReply(400, 'application/json'), 'INVALID_ARGUMENT');
+      else finish(exchange, api.document(target), 'OK');
     } catch (caught) {
-      const error = toServeError(caught);
-      if (!(caught instanceof ServeError))
-        telemetry.log.error({ err: caught, method, url }, 'a REST request failed in a way that is a bug');
-      code = error.code;
-      reply = errorReply(error);
+      fail(exchange, caught);
     }
-    if (settings.enableCors) reply = { ...reply, headers: { ...reply.headers, ...CORS_HEADERS } };
-    send(response, reply, close || draining);
+  }
+
+  function infer(exchange: Exchange, target: InferenceTarget, body: BodyResult): void {
+    if (body.type === 'body') {
+      try {
+        const pending = api.infer(target, body.bytes, exchange.request);
+        exchange.pending = pending;
+        pending.answer.then(
+          (reply) => finish(exchange, reply, 'OK'),
+          (caught) => fail(exchange, caught),
+        );
+        // Gone while its body was inflated: nothing else would tell.
+        if (exchange.response.destroyed) pending.cancel();
+      } catch (caught) {
+        fail(exchange, caught);
+      }
+    } else if (body.type === 'gone') fail(exchange, new ServeError('CANCELLED', 'the client closed the connection'));
+    else if (body.type === 'stalled') {
+      const text = `no byte of the body came for ${settings.bodyTimeoutMs} ms (rest_api_body_timeout_in_ms)`;
+      exchange.close = true;
+      finish(exchange, errorReply(new ServeError('DEADLINE_EXCEEDED', text), 408), 'DEADLINE_EXCEEDED');
+    } else {
+      const text = `the body is larger than ${settings.maxBodyBytes} bytes (rest_api_max_body_bytes)`;
+      finish(exchange, { ...errorReply(new ServeError('RESOURCE_EXHAUSTED', text), 413), headers: {} }, 'RESOURCE_EXHAUSTED');
+    }
+  }
+
+  function fail(exchange: Exchange, caught: unknown): void {
+    const error = toServeError(caught);
+    const { method, url } = exchange.request;
+    if (!(caught instanceof ServeError)) telemetry.log.error({ err: caught, method, url }, 'a REST request failed in a way that is a bug');
+    finish(exchange, errorReply(error), error.code);
+  }
+
+  /** Sends the answer, whatever it is, and reports it. */
+  function finish(exchange: Exchange, answer: Reply, code: StatusCode | 'OK'): void {
+    const { request, response, model, method, startedMs } = exchange;
+    const close = exchange.close || draining;
+    exchange.pending = undefined;
+    const reply = settings.enableCors ? { ...answer, headers: { ...answer.headers, ...CORS_HEADERS } } : answer;
+    send(response, reply, close);
     if (response.writableLength > 0 && !response.destroyed) watchWriting(response);
-    if (code !== 'OK' && !request.complete && !close) discardRest(request);
+    if (code !== 'OK' && !request.complete && !exchange.close) discardRest(request);
     const known = model !== '' && (code === 'OK' || core.models().includes(model));
-    events.requestFinished({ model: known ? model : null, method: verb, code, startedMs, finishedMs: clock.now() });
+    events.requestFinished({ model: known ? model : null, method, code, startedMs, finishedMs: clock.now() });
   }
 
   /** Closes a connection whose client takes nothing of its answer. */
@@ -181,12 +203,17 @@ export async function startRestServer(deps: RestServerDeps): Promise<RestServer>
     serverFactory: (route) => {
       const made = createServer({ keepAliveTimeout: 65_000, requestTimeout: 0 }, (request, response) => {
         inFlight++;
-        response.once('close', () => {
+        const exchange: Exchange | undefined = isOwn(request)
+          ? undefined
+          : { request, response, startedMs: clock.now(), model: '', method: '', close: draining, pending: undefined };
+        response.on('close', () => {
+          // Without an answer yet: the client has gone, and nobody wants one any more.
+          exchange?.pending?.cancel();
           inFlight--;
           if (inFlight === 0) onIdle?.();
         });
-        if (isOwn(request)) route(request, response);
-        else void handle(request, response);
+        if (exchange === undefined) route(request, response);
+        else handle(exchange);
       });
       // A head that never ends is a stall as well.
       made.headersTimeout = settings.bodyTimeoutMs;

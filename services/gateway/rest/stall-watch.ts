@@ -15,36 +15,62 @@ export interface StallWatch extends Disposable {
   watch(watched: Watched): Disposable;
 }
 
+/** One that is watched, and its place among all. */
+interface Entry extends Disposable {
+  readonly watched: Watched;
+  progress: number;
+  sinceMs: number;
+  /** -1 once it is not watched any more. */
+  place: number;
+}
+
 /** Starts a watch that looks four times in each `timeoutMs`. */
 export function startStallWatch(clock: Clock, timeoutMs: number): StallWatch {
-  const entries = new Map<Watched, { progress: number; sinceMs: number }>();
+  // An array, because a Set whose members come and go with requests keeps them from the young generation's collector (see `id-table.ts`).
+  const entries: Entry[] = [];
   let timer: Timer | undefined;
+
+  function remove(entry: Entry): void {
+    const last = entries.at(-1);
+    if (entry.place < 0 || last === undefined) return;
+    entries[entry.place] = last;
+    last.place = entry.place;
+    entries.pop();
+    entry.place = -1;
+  }
 
   function look(): void {
     timer = undefined;
     const nowMs = clock.now();
-    for (const [watched, entry] of entries) {
-      const progress = watched.progress();
+    for (const entry of [...entries]) {
+      const progress = entry.watched.progress();
       if (progress !== entry.progress) {
         entry.progress = progress;
         entry.sinceMs = nowMs;
       } else if (nowMs - entry.sinceMs >= timeoutMs) {
-        entries.delete(watched);
-        watched.stalled();
+        remove(entry);
+        entry.watched.stalled();
       }
     }
-    if (entries.size > 0) timer = clock.schedule(timeoutMs / 4, look);
+    if (entries.length > 0) timer = clock.schedule(timeoutMs / 4, look);
   }
 
   return {
     watch(watched) {
-      entries.set(watched, { progress: watched.progress(), sinceMs: clock.now() });
+      const entry: Entry = {
+        watched,
+        progress: watched.progress(),
+        sinceMs: clock.now(),
+        place: entries.length,
+        [Symbol.dispose]: () => remove(entry),
+      };
+      entries.push(entry);
       timer ??= clock.schedule(timeoutMs / 4, look);
-      return { [Symbol.dispose]: () => void entries.delete(watched) };
+      return entry;
     },
     [Symbol.dispose]() {
       timer?.[Symbol.dispose]();
-      entries.clear();
+      entries.length = 0;
     },
   };
 }

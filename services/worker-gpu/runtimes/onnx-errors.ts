@@ -22,6 +22,8 @@ export function toLoadError(path: string, caught: unknown): ServeError {
 export function toRunError(caught: unknown): ServeError {
   if (caught instanceof ServeError) return caught;
   const text = clean(textOf(caught));
+  if (/Integer (division|modulo) by zero/.test(text))
+    return new ServeError('INVALID_ARGUMENT', 'Integer division by zero', { cause: caught });
   return new ServeError(CALLERS_FAULT.test(text) ? 'INVALID_ARGUMENT' : 'INTERNAL', text, { cause: caught });
 }
 
