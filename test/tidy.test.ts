@@ -8,7 +8,7 @@ const tracked = execFileSync('git', ['ls-files', '--cached', '--others', '--excl
   .split('\n')
   .filter((path) => path !== '');
 const sources = tracked.filter((path) => /\.(ts|mjs)$/.test(path));
-const product = sources.filter((path) => /^(mesh|proto|services)\//.test(path));
+const product = sources.filter((path) => /^(mesh|proto|savedmodel|services)\//.test(path));
 const text = new Map(tracked.filter((path) => !/\.(png|onnx|gz|bin|tfrecord)$/.test(path)).map((path) => [path, read(path)]));
 
 function read(path: string): string {

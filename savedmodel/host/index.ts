@@ -1,0 +1,42 @@
+/** Every op that runs on the host, by its TensorFlow name. Tables are resources and live in `tables.ts`. */
+import type { HostKernel } from '../host-value.ts';
+import { ARRAY_OPS } from './arrays.ts';
+import { FORMAT_OPS } from './as-string.ts';
+import { COUNTING_OPS } from './counting.ts';
+import { CSV_OPS } from './csv.ts';
+import { IMAGE_OPS } from './decode-image.ts';
+import { ELEMENTWISE_OPS } from './elementwise.ts';
+import { INDEXING_OPS } from './indexing.ts';
+import { NMS_OPS } from './non-max-suppression.ts';
+import { EXAMPLE_OPS } from './parse-example.ts';
+import { SEQUENCE_OPS } from './parse-sequence-example.ts';
+import { RAGGED_OPS } from './ragged.ts';
+import { REDUCTION_OPS } from './reductions.ts';
+import { RESIZE_OPS } from './resize.ts';
+import { SPARSE_OPS } from './sparse.ts';
+import { STRING_OPS } from './string-ops.ts';
+import { SPLIT_OPS } from './string-split.ts';
+import { UNICODE_OPS } from './unicode.ts';
+
+/** Kernels by op name. An op that is not here (nor translated to ONNX, nor a table op) is refused when a model loads. */
+export const HOST_OPS: ReadonlyMap<string, HostKernel> = new Map(
+  [
+    ARRAY_OPS,
+    INDEXING_OPS,
+    ELEMENTWISE_OPS,
+    REDUCTION_OPS,
+    STRING_OPS,
+    SPLIT_OPS,
+    FORMAT_OPS,
+    UNICODE_OPS,
+    CSV_OPS,
+    EXAMPLE_OPS,
+    SEQUENCE_OPS,
+    SPARSE_OPS,
+    RAGGED_OPS,
+    COUNTING_OPS,
+    RESIZE_OPS,
+    IMAGE_OPS,
+    NMS_OPS,
+  ].flatMap((family) => Object.entries(family)),
+);
