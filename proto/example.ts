@@ -13,8 +13,11 @@ export type Example = ReadonlyMap<string, Feature>;
 
 const LIST = { bytes: 1, float: 2, int64: 3 } as const;
 
-/** Decodes an Example. Byte values are views of `bytes`; of a name that comes twice the last wins. Throws INVALID_ARGUMENT. */
-export function decodeExample(bytes: Uint8Array): Example {
+/**
+ * Decodes an Example. Byte values are views of `bytes`; of a name that comes twice the last wins. With `wanted`, other features are stepped over
+ * unread, as TensorFlow does: they cost neither time nor memory. Throws INVALID_ARGUMENT.
+ */
+export function decodeExample(bytes: Uint8Array, wanted?: ReadonlySet<string>): Example {
   const reader = new WireReader(bytes);
   const example = new Map<string, Feature>();
   while (reader.more()) {
@@ -26,7 +29,7 @@ export function decodeExample(bytes: Uint8Array): Example {
     const features = reader.message();
     while (features.more()) {
       const inner = features.tag();
-      if (inner === 1 * 8 + WIRE.bytes) readEntry(features.message(), example);
+      if (inner === 1 * 8 + WIRE.bytes) readEntry(features.message(), example, wanted);
       else features.skip(inner);
     }
   }
@@ -47,16 +50,16 @@ export function encodeExample(example: Example): Uint8Array {
   return writer.finish();
 }
 
-function readEntry(reader: WireReader, into: Map<string, Feature>): void {
+function readEntry(reader: WireReader, into: Map<string, Feature>, wanted: ReadonlySet<string> | undefined): void {
   let name = '';
-  let feature: Feature = { kind: 'none' };
+  let feature: WireReader | undefined;
   while (reader.more()) {
     const tag = reader.tag();
     if (tag === 1 * 8 + WIRE.bytes) name = reader.text();
-    else if (tag === 2 * 8 + WIRE.bytes) feature = readFeature(reader.message());
+    else if (tag === 2 * 8 + WIRE.bytes) feature = reader.message();
     else reader.skip(tag);
   }
-  into.set(name, feature);
+  if (wanted === undefined || wanted.has(name)) into.set(name, feature === undefined ? { kind: 'none' } : readFeature(feature));
 }
 
 function readFeature(reader: WireReader): Feature {

@@ -1,4 +1,5 @@
 /** `tensorflow.serving.Input`: the rows of Classify, Regress and MultiInference as serialized tf.Example messages. */
+import { ServeError } from '#mesh/errors.ts';
 import { WIRE, type WireReader, type WireWriter } from './wire.ts';
 
 /** Rows to encode; `context` holds features that every row gets unless it has its own. All are serialized tf.Example messages. */
@@ -36,8 +37,22 @@ export function decodeInput(reader: WireReader): readonly Uint8Array[] {
       else list.skip(inner);
     }
   }
-  if (context.every((part) => part.byteLength === 0)) return examples;
+  const contextBytes = context.reduce((sum, part) => sum + part.byteLength, 0);
+  if (contextBytes === 0) return examples;
+  checkContextCopies(contextBytes, examples.length);
   return examples.map((example) => joined([...context, example]));
+}
+
+/** Bytes that the copies of one context may take: a small request with a large context and many examples asks for any amount. */
+const MAX_CONTEXT_COPIES_BYTES = 64 * 1024 * 1024;
+
+/** Refuses a context whose copies before each example would take too much memory: INVALID_ARGUMENT, with the numbers. */
+export function checkContextCopies(contextBytes: number, exampleCount: number): void {
+  if (contextBytes * exampleCount <= MAX_CONTEXT_COPIES_BYTES) return;
+  throw new ServeError(
+    'INVALID_ARGUMENT',
+    `A context of ${contextBytes} bytes for ${exampleCount} examples takes ${contextBytes * exampleCount} bytes, at most ${MAX_CONTEXT_COPIES_BYTES} are allowed`,
+  );
 }
 
 /** Writes rows as a field. */

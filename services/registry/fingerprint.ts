@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import type { Stats } from 'node:fs';
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ServeError } from '#mesh/errors.ts';
@@ -14,7 +15,10 @@ export interface FolderFile {
 /** Entries of a version folder that are looked at: a folder with more is not a model. */
 const MAX_ENTRIES = 20_000;
 
-/** Names, sizes and times of all files below a folder, in order of path. Rejects with FAILED_PRECONDITION when there are too many. */
+/**
+ * Names, sizes and times of all files below a folder, in order of path. Rejects with FAILED_PRECONDITION when there are too many, or something
+ * that cannot be read as a file.
+ */
 export async function listFolder(folder: string): Promise<readonly FolderFile[]> {
   const files: FolderFile[] = [];
   let entries = 0;
@@ -25,12 +29,23 @@ export async function listFolder(folder: string): Promise<readonly FolderFile[]>
         throw new ServeError('FAILED_PRECONDITION', `${folder} holds more than ${MAX_ENTRIES} files and folders`);
       const path = join(inside, child);
       // Follows links: Kubernetes mounts are made of them. A ring of links ends at MAX_ENTRIES.
-      const facts = await stat(join(folder, path));
+      const facts = await factsOf(join(folder, path));
       if (facts.isDirectory()) pending.push(path);
+      // Reading a pipe or a device may take for ever.
+      else if (!facts.isFile()) throw new ServeError('FAILED_PRECONDITION', `${join(folder, path)} is neither a file nor a folder`);
       else files.push({ path, byteLength: facts.size, modifiedMs: facts.mtimeMs });
     }
   }
   return files.sort((a, b) => (a.path < b.path ? -1 : 1));
+}
+
+async function factsOf(path: string): Promise<Stats> {
+  try {
+    return await stat(path);
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw new ServeError('FAILED_PRECONDITION', `${path} cannot be looked at: ${why}`, { cause });
+  }
 }
 
 /** A short text that changes when a file is added, removed, resized or written. It does not read the files. */

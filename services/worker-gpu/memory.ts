@@ -1,6 +1,7 @@
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { totalmem } from 'node:os';
 import { join } from 'node:path';
+import { ServeError } from '#mesh/errors.ts';
 
 /** TF Serving's factor from bytes on disk to bytes in memory. */
 const MEMORY_PER_DISK_BYTE = 1.2;
@@ -18,7 +19,11 @@ async function folderBytes(folder: string): Promise<number> {
     const path = join(folder, entry.name);
     if (entry.isDirectory()) bytes += await folderBytes(path);
     // Follows links: storage in Kubernetes is made of them.
-    else bytes += (await stat(path)).size;
+    else {
+      const facts = await stat(path);
+      if (!facts.isFile() && !facts.isDirectory()) throw new ServeError('FAILED_PRECONDITION', `${path} is neither a file nor a folder`);
+      bytes += facts.size;
+    }
   }
   return bytes;
 }

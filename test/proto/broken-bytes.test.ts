@@ -42,7 +42,11 @@ function decodePredict(bytes: Uint8Array): void {
 const messages: readonly (readonly [string, Uint8Array, (bytes: Uint8Array) => unknown])[] = [
   ['PredictRequest', encodePredictRequest(spec, tensors, { outputFilter: ['y'] }), decodePredict],
   ['PredictRequest with tensor_content', encodePredictRequest(spec, tensors, { tensorContent: true }), decodePredict],
-  ['ClassificationRequest', encodeExamplesRequest(spec, input), (bytes) => decodeExamplesRequest(bytes).examples.map(decodeExample)],
+  [
+    'ClassificationRequest',
+    encodeExamplesRequest(spec, input),
+    (bytes) => decodeExamplesRequest(bytes).examples.map((one) => decodeExample(one)),
+  ],
   ['MultiInferenceRequest', encodeMultiInferenceRequest([{ spec, methodName: 'm' }], input), decodeMultiInferenceRequest],
   ['Example', example, decodeExample],
   ['GetModelMetadataRequest', encodeGetModelMetadataRequest(spec, ['signature_def']), decodeGetModelMetadataRequest],

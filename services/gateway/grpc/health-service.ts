@@ -46,7 +46,8 @@ export function createHealthService(deps: {
   }
 
   function watchReadiness(): void {
-    timer = clock.schedule(WATCH_EVERY_MS, () => {
+    timer ??= clock.schedule(WATCH_EVERY_MS, () => {
+      timer = undefined;
       tellWatchers();
       if (watchers.size > 0) watchReadiness();
     });

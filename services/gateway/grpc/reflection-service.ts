@@ -41,13 +41,18 @@ export function createReflectionService(services: readonly string[]): Reflection
     definitions: VERSIONS.map((version) => rawService(`${version}.ServerReflection`, { ServerReflectionInfo: 'both' })),
     implementation: {
       ServerReflectionInfo(call: ServerDuplexStream<Buffer, Uint8Array>) {
+        let failed = false;
         call.on('data', (request: Buffer) => {
+          if (failed) return;
           try {
-            call.write(answer(request, listed, descriptors()));
+            // An answer is much larger than its question: a client that does not read is not listened to.
+            if (!call.write(answer(request, listed, descriptors()))) call.pause();
           } catch (caught) {
+            failed = true;
             call.emit('error', statusOf(toServeError(caught)));
           }
         });
+        call.on('drain', () => call.resume());
         call.on('end', () => call.end());
       },
     },

@@ -123,7 +123,9 @@ export function at(message: Uint8Array): PendingReply {
 /** The gRPC status of an error, its message cut as TensorFlow Serving cuts it. */
 export function statusOf(error: ServeError): ServerErrorResponse {
   const { message } = error;
-  const details = message.length > MAX_MESSAGE_CHARACTERS ? `${message.slice(0, MAX_MESSAGE_CHARACTERS)}...TRUNCATED` : message;
+  const cut = message.length > MAX_MESSAGE_CHARACTERS ? `${message.slice(0, MAX_MESSAGE_CHARACTERS)}...TRUNCATED` : message;
+  // Half a character, such as one cut in two here, cannot be written into a header.
+  const details = cut.toWellFormed();
   return { name: 'ServeError', message: details, code: STATUS[error.code].number, details };
 }
 

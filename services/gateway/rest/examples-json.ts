@@ -1,6 +1,7 @@
 /** The body of a Classify or Regress call over REST. */
 import { fromUtf8 } from '#mesh/bytes.ts';
 import { ServeError } from '#mesh/errors.ts';
+import { checkContextCopies } from '#proto/input.ts';
 import { base64Of, isBase64Object, jsonTypeName } from './json-base64.ts';
 import { debugText } from './json-print.ts';
 import { fitsInt64, type JsonTape } from './json-tape.ts';
@@ -30,6 +31,7 @@ export function decodeExamples(body: Uint8Array): DecodedExamples {
   if (list === undefined) throw complain("When method is classify, key 'examples' is expected and was not found");
   if (tape.kind(list) !== 'array') throw complain("Expecting 'examples' value to be an list/array");
   if (tape.size(list) === 0) throw complain("'examples' value is an empty array");
+  if (context !== undefined) checkContextCopies(context.byteLength, tape.size(list));
   const examples: Uint8Array[] = [];
   for (const entry of tape.elements(list)) {
     const example = readExample(tape, entry);

@@ -15,9 +15,10 @@ const ENCODER = new TextEncoder();
  */
 export function parseExamples(examples: Tensor, features: Readonly<Record<string, FeatureEntry>>): ReadonlyMap<string, Tensor> {
   const count = elementCount(examples.shape);
+  const wanted = new Set(Object.keys(features));
   const decoded = unpackStrings(examples.bytes, count).map((bytes) => {
     try {
-      return decodeExample(bytes);
+      return decodeExample(bytes, wanted);
     } catch (cause) {
       throw new ServeError('INVALID_ARGUMENT', `Could not parse example input, value: '${Buffer.from(bytes).toString('latin1')}'${NODE}`, {
         cause,
