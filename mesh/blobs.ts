@@ -68,7 +68,10 @@ export function startBlobStore(options: BlobStoreOptions): BlobStore {
   function serve(question: ByteReader, replyTo: string | undefined): void {
     const claimId = question.f64() as ClaimId;
     // A message that wants no answer says that its sender was the last to fetch.
-    if (replyTo === undefined) return release(claimId);
+    if (replyTo === undefined) {
+      release(claimId);
+      return;
+    }
     const start = question.f64();
     const length = question.f64();
     const isChunk = Number.isSafeInteger(start) && start >= 0 && Number.isSafeInteger(length) && length > 0;

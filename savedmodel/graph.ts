@@ -84,5 +84,8 @@ export interface MetaGraph {
   /** The saver that restores variables; null in a model without variables. */
   readonly saver: { readonly filenameTensorName: string; readonly restoreOpName: string } | null;
   /** Definitions of ops that the model carries itself (custom ops, and more). */
-  readonly strippedOps: ReadonlyMap<string, { readonly inputs: readonly ArgDef[]; readonly outputs: readonly ArgDef[]; readonly defaults: ReadonlyMap<string, AttrValue> }>;
+  readonly strippedOps: ReadonlyMap<
+    string,
+    { readonly inputs: readonly ArgDef[]; readonly outputs: readonly ArgDef[]; readonly defaults: ReadonlyMap<string, AttrValue> }
+  >;
 }
