@@ -27,7 +27,7 @@ export function describeMachine(): Machine {
     processor: cpus()[0]?.model.trim() ?? 'unknown',
     cores: availableParallelism(),
     memoryGiB: Math.round(totalmem() / 2 ** 30),
-    system: `${type()} ${release()}`,
+    system: `${type()} ${release().split('.').slice(0, 2).join('.')}`,
     node: process.version,
     onnxruntime: ortPackage.version,
     loadGenerator: `${firstLine('wrk', ['-v']).replace(/ Copyright.*/, '') || 'no wrk'} for REST, bench/load/grpc-load.ts for gRPC`,
