@@ -76,13 +76,21 @@ async function bindFolder(folder: string, open: (file: string) => Promise<OpenGr
     if (model === undefined) throw new ServeError('NOT_FOUND', `${folder} holds no model.onnx and no other .onnx or .ort file`);
     return { bound: deriveSignature((await open(model)).graph, model, join(folder, model)), stateful: false };
   }
-  const file = parseSignaturesFile(await readFile(path, 'utf8'), path, model ?? 'model.onnx');
+  const file = parseSignaturesFile(await readText(path), path, model ?? 'model.onnx');
   const bound: Record<string, BoundSignature> = {};
   for (const [key, entry] of Object.entries(file.signatures)) {
     const graph = needsGraph(entry) ? (await open(entry.model)).graph : null;
     bound[key] = bindSignature(key, entry, graph, path);
   }
   return { bound, stateful: file.stateful };
+}
+
+async function readText(path: string): Promise<string> {
+  try {
+    return await readFile(path, 'utf8');
+  } catch (cause) {
+    throw new ServeError('FAILED_PRECONDITION', `${path} cannot be read`, { cause });
+  }
 }
 
 /** `model.onnx`, else the one `.ort` or `.onnx` file there is. */
