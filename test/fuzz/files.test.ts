@@ -128,7 +128,10 @@ describe('broken models', () => {
     if (signal !== null) throw new Error(`${signal} at the model ${readFileSync(current).toString('base64')}`);
     expect(stderr).toBe('');
     const ended: Record<string, number> = JSON.parse(stdout);
-    expect(Object.keys(ended).filter((what) => !['ran', 'INVALID_ARGUMENT', 'DATA_LOSS', 'NOT_FOUND'].includes(what))).toEqual([]);
+    // INTERNAL: the runtime took the model and failed while it ran.
+    expect(Object.keys(ended).filter((what) => !['ran', 'INVALID_ARGUMENT', 'DATA_LOSS', 'NOT_FOUND', 'INTERNAL'].includes(what))).toEqual(
+      [],
+    );
   }, 40_000);
 });
 
