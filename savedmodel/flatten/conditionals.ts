@@ -42,11 +42,20 @@ type Sides = ReadonlyMap<string, Branch>;
 
 const NONE: Sides = new Map();
 
+/** How Merges are grouped. */
+export interface ConditionalOptions {
+  /**
+   * Merges share a conditional only when as many other Merges, of whatever predicate, come before each of them; default false. For graphs
+   * where two predicates' conditionals would else need each other's results.
+   */
+  readonly byDepth?: boolean;
+}
+
 /**
  * Finds TF1's conditionals. A node is in a branch when a value or a control edge comes to it from that side of a Switch; a Merge leaves the
  * branch. Merges of one predicate share a conditional unless one needs the other's result. Switches of loops do not count.
  */
-export function analyzeConditionals(graph: FlatGraph): ConditionalAnalysis {
+export function analyzeConditionals(graph: FlatGraph, options: ConditionalOptions = {}): ConditionalAnalysis {
   const sides = new Map<FlatNode, Sides>();
   const merges: { readonly value: ConditionalValue; readonly branch: Branch; readonly key: string }[] = [];
   for (const node of graph.nodes) {
@@ -65,7 +74,7 @@ export function analyzeConditionals(graph: FlatGraph): ConditionalAnalysis {
     }
     sides.set(node, isMerge(node) && isLoopMerge(node) ? union(controls.concat(loopEntry(node, sides))) : union([...inputs, ...controls]));
   }
-  const conditionals = groupMerges(graph, merges, sides);
+  const conditionals = groupMerges(graph, merges, sides, options.byDepth === true);
   const byMerge = new Map(conditionals.flatMap((one) => one.values.map((value) => [value.merge, one] as const)));
   return {
     conditionals,
@@ -158,15 +167,21 @@ interface FoundMerge {
   readonly key: string;
 }
 
-/** Merges of one predicate in stages: a Merge that needs another's result runs in a later If. */
-function groupMerges(graph: FlatGraph, merges: readonly FoundMerge[], sides: ReadonlyMap<FlatNode, Sides>): Conditional[] {
+/** Merges of one predicate in stages: a Merge that needs another's result runs in a later If. Merges in different branches stay apart. */
+function groupMerges(
+  graph: FlatGraph,
+  merges: readonly FoundMerge[],
+  sides: ReadonlyMap<FlatNode, Sides>,
+  byDepth: boolean,
+): Conditional[] {
+  const depths = byDepth ? stagesOf(graph, merges) : undefined;
   const byKey = Map.groupBy(merges, (one) => one.key);
   const groups = new Map<string, { readonly key: string; readonly stage: number; readonly members: FoundMerge[] }>();
   for (const [key, members] of byKey) {
-    const stages = stagesOf(graph, members);
+    const stages = depths ?? stagesOf(graph, members);
     for (const member of members) {
       const stage = stages.get(member.value.merge) ?? 0;
-      const id = `${key} ${stage}`;
+      const id = `${key} ${stage} in ${branchText(sides.get(member.value.merge) ?? NONE)}`;
       const group = groups.get(id) ?? { key, stage, members: [] };
       groups.set(id, group);
       group.members.push(member);
@@ -180,6 +195,13 @@ function groupMerges(graph: FlatGraph, merges: readonly FoundMerge[], sides: Rea
       return first === undefined ? [] : [buildConditional(first.branch, key, members, sides, position)];
     })
     .sort((one, other) => last(one) - last(other));
+}
+
+function branchText(sides: Sides): string {
+  return [...sides]
+    .map(([key, { side }]) => `${key}=${side}`)
+    .sort()
+    .join(' ');
 }
 
 function stagesOf(graph: FlatGraph, members: readonly FoundMerge[]): ReadonlyMap<FlatNode, number> {

@@ -31,7 +31,7 @@ export interface FoldedGraph extends FlatGraph {
 }
 
 /** A value of the new graph, or null for one that no run computes. */
-type Moved = ValueRef | null;
+export type Moved = ValueRef | null;
 
 interface NewNode extends FlatNode {
   readonly inputs: ValueRef[];
@@ -66,7 +66,8 @@ function asOperation(node: FlatNode | undefined): ValueRef | undefined {
   return node === undefined ? undefined : { node, output: 0 };
 }
 
-class Fold {
+/** Folds node by node, each after what it needs: the engine of {@link foldConstants}, and of graphs with bodies in `structure/`. */
+export class Fold {
   private readonly options: FoldOptions;
   private readonly maxElements: number;
   /** By node, its outputs in the new graph. */
@@ -75,7 +76,7 @@ class Fold {
   private readonly ran = new Map<FlatNode, FlatNode | null>();
   private readonly values = new Map<FlatNode, HostTensor>();
 
-  constructor(options: FoldOptions) {
+  constructor(options: FoldOptions = {}) {
     this.options = options;
     this.maxElements = options.maxElements ?? DEFAULT_MAX_ELEMENTS;
   }
@@ -149,7 +150,7 @@ class Fold {
     return this.alias(node, Number(known.data[0]) === 0 ? [data, null] : [null, data], data.node);
   }
 
-  private visitPlain(node: FlatNode, inputs: readonly ValueRef[], controls: readonly FlatNode[]): FlatNode | null {
+  protected visitPlain(node: FlatNode, inputs: readonly ValueRef[], controls: readonly FlatNode[]): FlatNode | null {
     const given = node.op === 'Const' ? undefined : this.given(node);
     if (given !== undefined) return this.foldInto(node, [hostTensorOf(given)], controls);
     const [first] = inputs;
@@ -197,7 +198,7 @@ class Fold {
     );
   }
 
-  private newConst(node: FlatNode, output: number, value: HostTensor, controls: readonly FlatNode[]): FlatNode {
+  protected newConst(node: FlatNode, output: number, value: HostTensor, controls: readonly FlatNode[]): FlatNode {
     const attrs = new Map<string, AttrValue>([
       ['dtype', { type: 'dtype', value: DTYPES[value.dtype].number }],
       ['value', { type: 'tensor', value: tensorOfHost(value) }],
@@ -208,13 +209,13 @@ class Fold {
     return made;
   }
 
-  private keep(node: FlatNode, inputs: readonly ValueRef[], controls: readonly FlatNode[]): FlatNode | null {
+  protected keep(node: FlatNode, inputs: readonly ValueRef[], controls: readonly FlatNode[]): FlatNode | null {
     const sameInputs = inputs.length === node.inputs.length && inputs.every((ref, index) => isSame(ref, node.inputs[index]));
     const sameControls = controls.length === node.controls.length && controls.every((one, index) => one === node.controls[index]);
     return this.keepAs(node, sameInputs && sameControls ? node : { ...node, inputs, controls });
   }
 
-  private keepAs(node: FlatNode, made: FlatNode): FlatNode | null {
+  protected keepAs(node: FlatNode, made: FlatNode): FlatNode | null {
     return this.alias(
       node,
       Array.from({ length: made.outputCount }, (_, output) => ({ node: made, output })),
@@ -226,14 +227,14 @@ class Fold {
     return this.alias(node, [], null);
   }
 
-  private alias(node: FlatNode, outputs: readonly Moved[], ran: FlatNode | null): FlatNode | null {
+  protected alias(node: FlatNode, outputs: readonly Moved[], ran: FlatNode | null): FlatNode | null {
     this.outputs.set(node, outputs);
     this.ran.set(node, ran);
     return ran;
   }
 
   /** The new control edges; null when one comes from a node that never runs. A constant has always run: what it waits for takes its place. */
-  private controlsOf(node: FlatNode): readonly FlatNode[] | null {
+  protected controlsOf(node: FlatNode): readonly FlatNode[] | null {
     if (node.controls.length === 0) return node.controls;
     const controls = new Set<FlatNode>();
     for (const before of node.controls) {

@@ -1,7 +1,15 @@
 /** From a MetaGraph to a flat graph: calls inlined, variables bound, constants folded, loops and conditionals recognised, tables found. */
 export { bindVariables, restoredKey, type UnboundVariable, type VariableBindings, type VariableSource } from './bind-variables.ts';
-export { analyzeConditionals, type Branch, type Conditional, type ConditionalAnalysis, type ConditionalValue } from './conditionals.ts';
+export {
+  analyzeConditionals,
+  type Branch,
+  type Conditional,
+  type ConditionalAnalysis,
+  type ConditionalOptions,
+  type ConditionalValue,
+} from './conditionals.ts';
 export { hostTensorOf, tensorOfHost } from './constant-value.ts';
+export { hasEffect } from './effects.ts';
 export { FOLDABLE_OPS } from './evaluate.ts';
 export { type FlattenOptions, type FunctionGraph, flatten, flattenFunction, servingFetches } from './flatten.ts';
 export { type FoldedGraph, type FoldOptions, foldConstants } from './fold.ts';

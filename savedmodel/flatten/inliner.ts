@@ -244,7 +244,7 @@ export class Inliner {
     const where = `node ${scope.prefix}${stored.name} (${stored.op}) of ${describe(scope)}`;
     const attrs = ownFrame(scope, stored, resolveAttrs(stored.attrs, scope.attrs, def?.defaults ?? NO_ATTRS, where));
     const outputCount = def === undefined ? 1 : argsSize(def.outputs, attrs, where);
-    const built = this.newNode(`${scope.prefix}${stored.name}`, stored.op, attrs, outputCount);
+    const built = this.newNode(`${scope.prefix}${stored.name}`, stored.op, attrs, outputCount, scope.body.fn?.name);
     scope.made.set(stored.name, built);
     this.unfinished.push(() => {
       for (const input of node.data) built.inputs.push(this.value(scope, input));
@@ -352,13 +352,13 @@ export class Inliner {
     return made;
   }
 
-  private newNode(name: string, op: string, attrs: Attrs, outputCount: number): BuildNode {
+  private newNode(name: string, op: string, attrs: Attrs, outputCount: number, fn?: string): BuildNode {
     if (this.sealed) throw new ServeError('INVALID_ARGUMENT', `node ${name} is not among what was kept of the graph`);
     if (this.names.size >= this.maxNodes) throw tooMany(this.maxNodes);
     let unique = name;
     for (let count = 1; this.names.has(unique); count++) unique = `${name}#${count}`;
     this.names.add(unique);
-    return { name: unique, op, inputs: [], controls: [], attrs, outputCount };
+    return { name: unique, op, inputs: [], controls: [], attrs, outputCount, ...(fn !== undefined && { function: fn }) };
   }
 }
 

@@ -156,6 +156,26 @@ describe('analyzeConditionals', () => {
     expect(innerMerge && branchesOf(innerMerge).map((one) => one.predicate.node.name)).toEqual(['p']);
   });
 
+  test('conds of one predicate in both branches of another are one in each', () => {
+    const inner = (scope: string, side: 0 | 1) => [
+      node(`${scope}/q`, 'Switch', ['q', 'p'], B),
+      node(`${scope}/x`, 'Switch', ['x', 'p'], T),
+      ...cond(scope, `${scope}/q:${side}`, `${scope}/x:${side}`),
+    ];
+    const out = node('out', 'Merge', ['no/Merge', 'yes/Merge'], { ...T, N: 2 });
+    const { conditionals } = analyzeConditionals(flatten(metaGraph([...given, ...inner('yes', 1), ...inner('no', 0), out])));
+    expect(conditionals.map((one) => one.values.map((value) => value.merge.name)).sort()).toEqual([['no/Merge'], ['out'], ['yes/Merge']]);
+  });
+
+  test('by depth, Merges that have as many others before them share a conditional', () => {
+    const crossed = [...cond('a1', 'p', 'x'), ...cond('b1', 'q', 'a1/Merge'), ...cond('b2', 'q', 'x'), ...cond('a2', 'p', 'b2/Merge')];
+    const graph = flatten(metaGraph([...given, ...crossed]));
+    const merges = (byDepth: boolean) =>
+      analyzeConditionals(graph, { byDepth }).conditionals.map((one) => one.values.map((value) => value.merge.name).join(' '));
+    expect(merges(false).sort()).toEqual(['a1/Merge a2/Merge', 'b1/Merge b2/Merge']);
+    expect(merges(true).sort()).toEqual(['a1/Merge', 'a2/Merge', 'b1/Merge', 'b2/Merge']);
+  });
+
   test('the Switch and Merge of a loop are no conditional', () => {
     expect(analyzeConditionals(flatten(metaGraph([...outside, ...loop('while', 'start', 'limit', addOne('while'))]))).conditionals).toEqual(
       [],
