@@ -6,6 +6,7 @@ import type {
   BatchingLimits,
   GatewayDetail,
   HeldServable,
+  ImportSource,
   RegistryAnswer,
   RegistryDetail,
   RegistryQuestion,
@@ -21,7 +22,7 @@ import type {
 import { count, flag, listOf, mapOf, number, objectOf, oneOf, optional, orNull, readDocument, type Shape, text } from './document-shape.ts';
 import { ServeError, STATUS } from './errors.ts';
 import type { ServableId } from './ids.ts';
-import type { Signature, TensorSpec } from './signature.ts';
+import type { ListedDtype, ListedSpec, Signature, StoredTensor, TensorSpec } from './signature.ts';
 import { DTYPES } from './tensor.ts';
 
 const CODES = Object.keys(STATUS);
@@ -42,15 +43,34 @@ const batching = orNull(
   }),
 );
 const dims = orNull(listOf(number));
+const listedDtype = objectOf<ListedDtype>({ number: count, protoName: text });
+const listedSpec = objectOf<ListedSpec>({
+  dtype: listedDtype,
+  shape: dims,
+  tensorName: text,
+  dimNames: optional(listOf(text)),
+  sparse: optional(objectOf<NonNullable<ListedSpec['sparse']>>({ values: text, indices: text, denseShape: text })),
+});
+const listedOnly = objectOf<NonNullable<Signature['listedOnly']>>({ inputs: mapOf(listedSpec), outputs: mapOf(listedSpec) });
 const tensorSpec = objectOf<TensorSpec>({
   dtype: oneOf(...Object.keys(DTYPES)),
   shape: dims,
   accepts: dims,
   tensorName: text,
   dimNames: optional(listOf(text)),
+  listedDtype: optional(listedDtype),
+  default: optional(objectOf<StoredTensor>({ shape: listOf(count), base64: text })),
 });
 const signatures = orNull(
-  mapOf(objectOf<Signature>({ method: text, inputs: mapOf(tensorSpec), outputs: mapOf(tensorSpec), batchable: flag })),
+  mapOf(
+    objectOf<Signature>({
+      method: text,
+      inputs: mapOf(tensorSpec),
+      outputs: mapOf(tensorSpec),
+      batchable: flag,
+      listedOnly: optional(listedOnly),
+    }),
+  ),
 );
 const heldServable = objectOf<HeldServable>({
   id: servableId,
@@ -78,6 +98,7 @@ const assignedServable = objectOf<AssignedServable>({
   id: servableId,
   path: text,
   platform: text,
+  imported: optional(objectOf<ImportSource>({ digest: text, tags: listOf(text) })),
   batching,
   perModelBatching: flag,
   run: runSettings,

@@ -1,8 +1,8 @@
 /** `tensorflow.serving.GetModelMetadataRequest` and `GetModelMetadataResponse`. */
-import type { Signature, Signatures, TensorSpec } from '#mesh/signature.ts';
+import { defaultInputs, type ListedSpec, type Signature, type Signatures, type TensorSpec } from '#mesh/signature.ts';
 import { DTYPES } from '#mesh/tensor.ts';
 import { ABSENT_SPEC, type AnsweredSpec, decodeModelSpec, encodeAnsweredSpec, encodeModelSpec, type ModelSpec } from './model-spec.ts';
-import { encodeTensorShape } from './tensor-proto.ts';
+import { encodeTensorProto, encodeTensorShape } from './tensor-proto.ts';
 import { WIRE, WireReader, WireWriter } from './wire.ts';
 
 /** What is asked of which servable. */
@@ -61,23 +61,44 @@ export function encodeSignatureDefMap(writer: WireWriter, signatures: Signatures
   }
 }
 
-function writeSignature(writer: WireWriter, { inputs, outputs, method }: Signature): void {
-  const writeSpecs = (field: number, specs: Readonly<Record<string, TensorSpec>>) => {
+function writeSignature(writer: WireWriter, signature: Signature): void {
+  const { inputs, outputs, method, listedOnly } = signature;
+  const writeEntries = <Spec>(field: number, specs: Readonly<Record<string, Spec>>, write: (writer: WireWriter, spec: Spec) => void) => {
     for (const [alias, spec] of Object.entries(specs)) {
       writer.delimited(field, () => {
         writer.stringField(1, alias);
-        writer.delimited(2, () => writeTensorInfo(writer, spec));
+        writer.delimited(2, () => write(writer, spec));
       });
     }
   };
-  writeSpecs(1, inputs);
-  writeSpecs(2, outputs);
+  writeEntries(1, inputs, writeTensorInfo);
+  writeEntries(1, listedOnly?.inputs ?? {}, writeListedInfo);
+  writeEntries(2, outputs, writeTensorInfo);
+  writeEntries(2, listedOnly?.outputs ?? {}, writeListedInfo);
   if (method !== '') writer.stringField(3, method);
+  writeEntries(4, defaultInputs(signature), (_, value) => encodeTensorProto(writer, value, { tensorContent: false }));
 }
 
-function writeTensorInfo(writer: WireWriter, { tensorName, dtype, shape, dimNames }: TensorSpec): void {
-  if (tensorName !== '') writer.stringField(1, tensorName);
-  writer.varintField(2, DTYPES[dtype].number);
+function writeTensorInfo(writer: WireWriter, spec: TensorSpec): void {
+  if (spec.tensorName !== '') writer.stringField(1, spec.tensorName);
+  writer.varintField(2, (spec.listedDtype ?? DTYPES[spec.dtype]).number);
+  writeShape(writer, spec);
+}
+
+function writeListedInfo(writer: WireWriter, spec: ListedSpec): void {
+  const { sparse } = spec;
+  if (spec.tensorName !== '') writer.stringField(1, spec.tensorName);
+  if (spec.dtype.number !== 0) writer.varintField(2, spec.dtype.number);
+  writeShape(writer, spec);
+  if (sparse === undefined) return;
+  writer.delimited(4, () => {
+    writer.stringField(1, sparse.values);
+    writer.stringField(2, sparse.indices);
+    writer.stringField(3, sparse.denseShape);
+  });
+}
+
+function writeShape(writer: WireWriter, { shape, dimNames }: TensorSpec | ListedSpec): void {
   if (shape === null) writer.delimited(3, () => writer.boolField(3, true));
   else encodeTensorShape(writer, 3, shape, dimNames);
 }

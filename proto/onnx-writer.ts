@@ -11,17 +11,38 @@ export interface OnnxValue {
   readonly shape: readonly (number | string)[] | null;
 }
 
-/** A constant of the graph. `bytes` are row-major and little-endian; strings in the layout of `#mesh/tensor.ts`. */
-export interface OnnxInitializer {
+/** A constant with its value in the model. `bytes` are row-major and little-endian; strings in the layout of `#mesh/tensor.ts`. */
+export interface OnnxConstant {
   readonly name: string;
   readonly dtype: DType;
   readonly shape: readonly number[];
   readonly bytes: Uint8Array;
+  readonly external?: undefined;
 }
 
+/** Where a constant lies in another file, row-major and little-endian. */
+export interface ExternalData {
+  /** The file, relative to the folder of the model's file; without `..`. */
+  readonly location: string;
+  readonly offset: number;
+  readonly byteLength: number;
+}
+
+/** A constant whose value lies in another file: the model holds the reference only. Not for strings. */
+export interface OnnxExternalConstant {
+  readonly name: string;
+  readonly dtype: DType;
+  readonly shape: readonly number[];
+  readonly bytes?: undefined;
+  readonly external: ExternalData;
+}
+
+/** A constant of a graph. */
+export type OnnxInitializer = OnnxConstant | OnnxExternalConstant;
+
 /**
- * The value of a node's attribute: a whole number is INT, `{ float }` FLOAT, a string STRING, an array INTS, `{ strings }` STRINGS. Inside a
- * function's nodes `{ ref }` takes the value of the function's own attribute of that name.
+ * The value of a node's attribute: a whole number is INT, `{ float }` FLOAT, a string STRING, an array INTS, `{ strings }` STRINGS, `{ graph }`
+ * GRAPH. Inside a function's nodes `{ ref }` takes the value of the function's own attribute of that name.
  */
 export type OnnxAttribute =
   | number
@@ -30,7 +51,8 @@ export type OnnxAttribute =
   | { readonly float: number }
   | { readonly floats: readonly number[] }
   | { readonly strings: readonly string[] }
-  | { readonly tensor: OnnxInitializer }
+  | { readonly tensor: OnnxConstant }
+  | { readonly graph: OnnxGraph }
   | { readonly ref: string; readonly type: 'float' | 'int' | 'string' | 'tensor' | 'floats' | 'ints' | 'strings' };
 
 /** One operation. An input of '' is an optional one left out. */
@@ -55,15 +77,19 @@ export interface OnnxFunction {
   readonly nodes: readonly OnnxNode[];
 }
 
-/** A whole model. */
-export interface OnnxModel {
+/** A graph: a model's, or one that a node runs (If, Loop, Scan). The latter may use values of the graphs around it by their names. */
+export interface OnnxGraph {
   readonly name: string;
-  /** The version of ONNX's own operators. */
-  readonly opset: number;
   readonly inputs: readonly OnnxValue[];
   readonly outputs: readonly OnnxValue[];
   readonly initializers: readonly OnnxInitializer[];
   readonly nodes: readonly OnnxNode[];
+}
+
+/** A whole model. */
+export interface OnnxModel extends OnnxGraph {
+  /** The version of ONNX's own operators. */
+  readonly opset: number;
   readonly functions?: readonly OnnxFunction[];
   /** Versions of other operator domains. */
   readonly domains?: Readonly<Record<string, number>>;
@@ -71,11 +97,14 @@ export interface OnnxModel {
   readonly irVersion?: number;
 }
 
-const ATTRIBUTE_TYPE = { float: 1, int: 2, string: 3, tensor: 4, floats: 6, ints: 7, strings: 8 } as const;
+const ATTRIBUTE_TYPE = { float: 1, int: 2, string: 3, tensor: 4, graph: 5, floats: 6, ints: 7, strings: 8 } as const;
 
-/** Encodes a model as ONNX's ModelProto. Throws INVALID_ARGUMENT when an initializer's bytes do not fit its shape, or an INT is not whole. */
+/**
+ * Encodes a model as ONNX's ModelProto, into one buffer: constants that are too many for that are to be external. Throws INVALID_ARGUMENT when
+ * an initializer's bytes do not fit its shape, an external one is of strings, or an INT is not whole.
+ */
 export function buildModel(model: OnnxModel): Uint8Array {
-  const weightBytes = model.initializers.reduce((sum, initializer) => sum + initializer.bytes.byteLength + 64, 0);
+  const weightBytes = model.initializers.reduce((sum, initializer) => sum + encodedBytes(initializer), 0);
   const writer = new WireWriter(weightBytes + 4096);
   writer.varintField(ONNX.model.irVersion, model.irVersion ?? irVersionOf(model.opset));
   writer.stringField(ONNX.model.producerName, 'headrace');
@@ -91,8 +120,25 @@ function irVersionOf(opset: number): number {
   return opset <= 20 ? 9 : 10;
 }
 
+/** About how many bytes an initializer takes; a model's buffer is as large from the start. */
+function encodedBytes(one: OnnxInitializer): number {
+  return (one.external === undefined ? one.bytes.byteLength : one.external.location.length + 96) + one.name.length + 64;
+}
+
+/** The nodes and those of the graphs that they run. */
+function withInner(nodes: readonly OnnxNode[]): readonly OnnxNode[] {
+  return nodes.flatMap((node) => {
+    const graphs = Object.values(node.attributes ?? {}).flatMap((value) => (isGraph(value) ? [value.graph] : []));
+    return [node, ...graphs.flatMap((graph) => withInner(graph.nodes))];
+  });
+}
+
+function isGraph(value: OnnxAttribute): value is { readonly graph: OnnxGraph } {
+  return typeof value === 'object' && 'graph' in value;
+}
+
 function domainsOf(model: OnnxModel): ReadonlyMap<string, number> {
-  const nodes = [...model.nodes, ...(model.functions ?? []).flatMap((one) => one.nodes)];
+  const nodes = withInner([...model.nodes, ...(model.functions ?? []).flatMap((one) => one.nodes)]);
   const used = [...nodes.map((node) => node.domain ?? ''), ...(model.functions ?? []).map((one) => one.domain)];
   const other = used.filter((domain) => domain !== '' && domain !== 'ai.onnx');
   return new Map([...other.map((domain) => [domain, 1] as const), ...Object.entries(model.domains ?? {})]);
@@ -105,14 +151,12 @@ function writeOpset(writer: WireWriter, field: number, domain: string, version: 
   });
 }
 
-function writeGraph(writer: WireWriter, model: OnnxModel): void {
-  for (const node of model.nodes) writer.delimited(ONNX.graph.node, () => writeNode(writer, node));
-  writer.stringField(ONNX.graph.name, model.name);
-  for (const one of model.initializers) {
-    writer.delimited(ONNX.graph.initializer, () => writeTensor(writer, one), one.bytes.byteLength + 32 + one.name.length);
-  }
-  for (const input of model.inputs) writer.delimited(ONNX.graph.input, () => writeValue(writer, input));
-  for (const output of model.outputs) writer.delimited(ONNX.graph.output, () => writeValue(writer, output));
+function writeGraph(writer: WireWriter, graph: OnnxGraph): void {
+  for (const node of graph.nodes) writer.delimited(ONNX.graph.node, () => writeNode(writer, node));
+  writer.stringField(ONNX.graph.name, graph.name);
+  for (const one of graph.initializers) writer.delimited(ONNX.graph.initializer, () => writeTensor(writer, one), encodedBytes(one) - 32);
+  for (const input of graph.inputs) writer.delimited(ONNX.graph.input, () => writeValue(writer, input));
+  for (const output of graph.outputs) writer.delimited(ONNX.graph.output, () => writeValue(writer, output));
 }
 
 function writeFunction(writer: WireWriter, one: OnnxFunction, model: OnnxModel): void {
@@ -158,6 +202,8 @@ function writeAttribute(writer: WireWriter, name: string, value: OnnxAttribute):
     for (const one of value.strings) writer.stringField(fields.strings, one);
   } else if ('tensor' in value) {
     ofType('tensor').delimited(fields.tensor, () => writeTensor(writer, value.tensor), value.tensor.bytes.byteLength + 32);
+  } else if ('graph' in value) {
+    ofType('graph').delimited(fields.graph, () => writeGraph(writer, value.graph));
   } else {
     ofType(value.type).stringField(fields.refName, value.ref);
   }
@@ -176,16 +222,36 @@ function writeTensor(writer: WireWriter, tensor: OnnxInitializer): void {
   for (const dim of tensor.shape) writer.varintField(ONNX.tensor.dims, dim);
   writer.varintField(ONNX.tensor.dataType, ONNX_TYPE[tensor.dtype]);
   writer.stringField(ONNX.tensor.name, tensor.name);
+  if (tensor.external !== undefined) {
+    writeExternal(writer, tensor);
+    return;
+  }
   if (tensor.dtype === 'string') {
     for (const element of unpackStrings(tensor.bytes, elementCount(tensor.shape))) writer.bytesField(ONNX.tensor.stringData, element);
     return;
   }
-  const expected = tensorByteLength(tensor.dtype, tensor.shape);
-  if (tensor.bytes.byteLength !== expected) {
-    const found = `${tensor.name}: ${tensor.dtype} of shape [${tensor.shape}] takes ${expected} bytes, ${tensor.bytes.byteLength} were given`;
-    throw new ServeError('INVALID_ARGUMENT', found);
-  }
+  requireByteLength(tensor, tensor.bytes.byteLength);
   writer.bytesField(ONNX.tensor.rawData, tensor.bytes);
+}
+
+/** ONNX's `data_location` of a tensor whose value lies in another file. */
+const EXTERNAL = 1;
+
+function writeExternal(writer: WireWriter, tensor: OnnxExternalConstant): void {
+  const { location, offset, byteLength } = tensor.external;
+  if (tensor.dtype === 'string') throw new ServeError('INVALID_ARGUMENT', `${tensor.name}: strings cannot lie in another file`);
+  requireByteLength(tensor, byteLength);
+  for (const [key, value] of Object.entries({ location, offset: `${offset}`, length: `${byteLength}` })) {
+    writer.delimited(ONNX.tensor.externalData, () => writer.stringField(ONNX.entry.key, key).stringField(ONNX.entry.value, value));
+  }
+  writer.varintField(ONNX.tensor.dataLocation, EXTERNAL);
+}
+
+function requireByteLength(tensor: OnnxInitializer, byteLength: number): void {
+  const expected = tensorByteLength(tensor.dtype, tensor.shape);
+  if (byteLength === expected) return;
+  const found = `${tensor.name}: ${tensor.dtype} of shape [${tensor.shape}] takes ${expected} bytes, ${byteLength} were given`;
+  throw new ServeError('INVALID_ARGUMENT', found);
 }
 
 function writeValue(writer: WireWriter, value: OnnxValue): void {

@@ -38,7 +38,12 @@ export interface HostAttrs {
   bool(name: string): boolean;
   text(name: string): string;
   dtype(name: string): DType;
+  /** The bytes of a string attribute, which need not be text. */
+  bytes(name: string): Uint8Array;
   ints(name: string): readonly number[];
+  /** Whole numbers as they were stored; beyond 2^53 as near as the graph keeps them. */
+  bigints(name: string): readonly bigint[];
+  floats(name: string): readonly number[];
   dtypes(name: string): readonly DType[];
   texts(name: string): readonly string[];
   shapes(name: string): readonly (readonly number[] | null)[];

@@ -121,16 +121,15 @@ function upperBound(boundaries: ArrayLike<number>, value: number): number {
 }
 
 function bucketize(tensor: HostTensor, attrs: HostAttrs): HostTensor {
-  const key = attrs.has('boundaries') ? floats(attrs) : [];
+  const key = attrs.has('boundaries') ? boundariesOf(attrs) : [];
   return int32s(
     tensor.shape,
     Int32Array.from(numbers(tensor), (value) => upperBound(key, value)),
   );
 }
 
-/** Boundaries are a list of floats, which HostAttrs hands out with the integers' method. */
-function floats(attrs: HostAttrs): number[] {
-  const boundaries = attrs.ints('boundaries').map(Math.fround);
+function boundariesOf(attrs: HostAttrs): number[] {
+  const boundaries = attrs.floats('boundaries').map(Math.fround);
   for (let at = 1; at < boundaries.length; at++)
     if ((boundaries[at] ?? 0) < (boundaries[at - 1] ?? 0)) throw invalid('Expected sorted boundaries');
   return boundaries;

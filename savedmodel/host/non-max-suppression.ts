@@ -52,7 +52,7 @@ function select(inputs: readonly HostTensor[], iouThreshold: number, scoreThresh
     const before = next.score;
     let excluded = false;
     for (let at = chosen.length - 1; at >= next.from; at--) {
-      const overlap = Math.fround(iou(corners, next.box, chosen[at]?.box ?? 0));
+      const overlap = Math.fround(boxOverlap(corners, next.box, chosen[at]?.box ?? 0));
       if (overlap > iouThreshold && sigma === 0) {
         excluded = true;
         break;
@@ -96,7 +96,8 @@ function padded(chosen: Chosen, inputs: readonly HostTensor[], attrs: HostAttrs)
   return { indices: fill(chosen.indices), scores: fill(chosen.scores), valid: chosen.valid };
 }
 
-function iou(corners: ArrayLike<number>, first: number, second: number): number {
+/** Intersection over union of two boxes of `corners` [boxes, 4], corners in either order; 0 for a box without area. */
+export function boxOverlap(corners: ArrayLike<number>, first: number, second: number): number {
   const edge = (box: number, a: number, b: number) => {
     const one = corners[box * 4 + a] ?? 0;
     const two = corners[box * 4 + b] ?? 0;

@@ -1,28 +1,33 @@
 /**
- * RE2's syntax as JavaScript regular expressions. What RE2 refuses is refused with its words; what JavaScript would match differently is
- * refused too: see `regexSupported`. Texts are those of `textOfBytes`: like RE2 on broken UTF-8, neither `.` nor a class matches a byte
+ * RE2's syntax as JavaScript regular expressions, and as a tree for the linear-time machine, which runs what JavaScript would match
+ * differently or might take too long for. What RE2 refuses is refused with its words. Texts are those of `textOfBytes`: like RE2 on broken UTF-8, neither `.` nor a class matches a byte
  * that is not part of a valid sequence.
  */
 import { ServeError } from '#mesh/errors.ts';
 import { codePointText, PERL, POSIX, parseClassAtom } from './regex-class.ts';
+import type { RegexNode } from './regex-machine.ts';
 
-/** A pattern that is ready to run. */
+/** A pattern, read. */
 export interface CompiledRegex {
+  /** For JavaScript. */
   readonly source: string;
+  /** For the machine. */
+  readonly tree: RegexNode;
   readonly groups: number;
+  /** True where JavaScript would match differently. */
+  readonly machineOnly: boolean;
+  /** True with `^`, `$`, `\\b` and their like: JavaScript also finds them within a surrogate pair. */
+  readonly hasPlaces: boolean;
+  /** How JavaScript's time grows: a power of the text's length, infinite where it is exponential. */
+  readonly power: { readonly whole: number; readonly search: number };
   /** Groups inside a repeated group: JavaScript forgets them at each turn and RE2 does not, so rewrites must not name them. */
   readonly unsafeGroups: ReadonlySet<number>;
 }
 
-/** Whether a pattern (and a rewrite that names its groups) means the same here as in RE2. */
-export function regexSupported(
-  pattern: string,
-  rewrite = '',
-): { readonly supported: true } | { readonly supported: false; readonly why: string } {
+/** Whether a pattern means the same here as in RE2. */
+export function regexSupported(pattern: string): { readonly supported: true } | { readonly supported: false; readonly why: string } {
   try {
-    const compiled = compileRegex(pattern);
-    const unsafe = [...rewrite.matchAll(/\\(.)/gs)].find((match) => compiled.unsafeGroups.has(Number(match[1])));
-    if (unsafe !== undefined) return { supported: false, why: `group ${unsafe[1]} lies inside a repetition, where JavaScript forgets it` };
+    compileRegex(pattern);
     return { supported: true };
   } catch (error) {
     return { supported: false, why: error instanceof Error ? error.message : String(error) };
@@ -32,9 +37,18 @@ export function regexSupported(
 /** Translates a pattern. Throws INVALID_ARGUMENT in TensorFlow's words for what RE2 refuses, UNIMPLEMENTED for what differs. */
 export function compileRegex(pattern: string): CompiledRegex {
   const parser = new Re2Parser(pattern);
-  const source = parser.parse();
-  new RegExp(source, 'u');
-  return { source, groups: parser.groups, unsafeGroups: parser.unsafeGroups };
+  const piece = parser.parse();
+  new RegExp(piece.text, 'u');
+  return {
+    source: piece.text,
+    tree: piece.tree,
+    groups: parser.groups,
+    machineOnly: parser.machineOnly,
+    hasPlaces: piece.text.includes('(?!') || piece.text.includes('(?<'),
+    unsafeGroups: parser.unsafeGroups,
+    // A search tries every place; what can only be matched last is never given back.
+    power: { whole: Math.max(1, piece.power), search: piece.power - piece.tail === 0 ? 1 : piece.power - piece.tail + 1 },
+  };
 }
 
 /** A bare byte of broken UTF-8. */
@@ -54,11 +68,19 @@ interface Piece {
   readonly nullable: boolean;
   /** Has alternatives or lazy repeats, which may prefer an empty match to a longer one. */
   readonly choosy: boolean;
+  readonly tree: RegexNode;
+  /** Can match in more than one way at one place. */
+  readonly flexible: boolean;
+  /** How many times over its length can be chosen, as the power of JavaScript's time; infinite for choices within a repetition. */
+  readonly power: number;
+  /** The part of `power` that comes of what stands last. */
+  readonly tail: number;
 }
 
 class Re2Parser {
   readonly unsafeGroups = new Set<number>();
   groups = 0;
+  machineOnly = false;
   readonly #pattern: string;
   readonly #units: readonly string[];
   #at = 0;
@@ -68,10 +90,10 @@ class Re2Parser {
     this.#units = Array.from(pattern);
   }
 
-  parse(): string {
+  parse(): Piece {
     const piece = this.#alternatives({ i: false, m: false, s: false, U: false });
     if (this.#at < this.#units.length) throw this.#bad('unexpected )', this.#pattern);
-    return piece.text;
+    return piece;
   }
 
   #alternatives(outer: Flags): Piece {
@@ -86,7 +108,15 @@ class Re2Parser {
     }
     const [only] = branches;
     if (branches.length === 1 && only !== undefined) return only;
-    return { text: branches.map((one) => one.text).join('|'), nullable: branches.some((one) => one.nullable), choosy: true };
+    return {
+      text: branches.map((one) => one.text).join('|'),
+      nullable: branches.some((one) => one.nullable),
+      choosy: true,
+      tree: { type: 'any', of: branches.map((one) => one.tree) },
+      flexible: true,
+      power: branches.reduce((sum, one) => sum + one.power, 0),
+      tail: branches.reduce((sum, one) => sum + (one.power === one.tail ? one.power : 0), 0),
+    };
   }
 
   #sequence(outer: Flags): [Piece, Flags] {
@@ -94,6 +124,10 @@ class Re2Parser {
     let text = '';
     let nullable = true;
     let choosy = false;
+    let power = 0;
+    let tail = 0;
+    let flexible = false;
+    const trees: RegexNode[] = [];
     while (this.#at < this.#units.length) {
       const unit = this.#units[this.#at];
       if (unit === '|' || unit === ')') break;
@@ -106,8 +140,12 @@ class Re2Parser {
       text += piece.text;
       nullable &&= piece.nullable;
       choosy ||= piece.choosy;
+      power += piece.power;
+      tail = piece.tail;
+      flexible ||= piece.flexible;
+      trees.push(piece.tree);
     }
-    return [{ text, nullable, choosy }, flags];
+    return [{ text, nullable, choosy, tree: { type: 'all', of: trees }, flexible, power, tail }, flags];
   }
 
   /** `(?flags)`: the flags from here to the end of the group. */
@@ -129,18 +167,23 @@ class Re2Parser {
     if (again !== undefined) throw this.#bad('bad repetition operator', operator.raw + again.raw);
     const { min, max } = operator;
     if (max > 1) {
-      if (atom.nullable && atom.choosy) {
-        throw differs(this.#pattern, 'a repetition of something that may prefer to match nothing');
-      }
+      if (atom.nullable && atom.choosy) this.machineOnly = true;
       // The group that is itself repeated keeps its last turn in both; those inside it do not.
       const own = atom.text.startsWith('(') && !atom.text.startsWith('(?') ? 1 : 0;
       for (let group = groupsBefore + 1 + own; group <= this.groups; group++) this.unsafeGroups.add(group);
     }
     const lazy = operator.lazy !== flags.U;
+    // Repeats within repeats and alternatives within repeats can be chosen in exponentially many ways.
+    const varies = max > 1 && (atom.flexible || atom.nullable);
+    const power = varies ? Number.POSITIVE_INFINITY : max > 1 && max !== min ? 1 : atom.power;
     return {
       text: `(?:${atom.text})${operator.text}${lazy ? '?' : ''}`,
       nullable: min === 0 || atom.nullable,
       choosy: atom.choosy || lazy,
+      flexible: atom.flexible || min !== max,
+      tree: { type: 'repeat', of: atom.tree, nullable: atom.nullable, min, max, lazy },
+      power,
+      tail: varies ? 0 : power,
     };
   }
 
@@ -198,11 +241,11 @@ class Re2Parser {
       open = '(?:';
       flags = applyFlags(outer, flagged[1] ?? '');
     } else if (rest.startsWith('?')) throw this.#bad('invalid perl operator', `(${/^\?(?:<[=!]|.)/.exec(rest)?.[0] ?? '?'}`);
-    if (open === '(') this.groups++;
+    const group = open === '(' ? ++this.groups : 0;
     const inner = this.#alternatives(flags);
     if (this.#units[this.#at] !== ')') throw this.#bad('missing )', this.#pattern);
     this.#at++;
-    return { text: `${open}${inner.text})`, nullable: inner.nullable, choosy: inner.choosy };
+    return { ...inner, text: `${open}${inner.text})`, tree: group === 0 ? inner.tree : { type: 'group', index: group, of: inner.tree } };
   }
 
   #escape(flags: Flags): Piece {
@@ -213,7 +256,16 @@ class Re2Parser {
       const end = rest.indexOf('\\E');
       const quoted = end < 0 ? rest.slice(1) : rest.slice(1, end);
       this.#at += Array.from(quoted).length + (end < 0 ? 1 : 3);
-      return { text: Array.from(quoted, (one) => literal(one, flags.i)).join(''), nullable: quoted === '', choosy: false };
+      const pieces = Array.from(quoted, (one) => consuming(literal(one, flags.i)));
+      return {
+        text: pieces.map((piece) => piece.text).join(''),
+        nullable: quoted === '',
+        choosy: false,
+        tree: { type: 'all', of: pieces.map((piece) => piece.tree) },
+        flexible: false,
+        power: 0,
+        tail: 0,
+      };
     }
     if (unit === 'C') throw differs(this.#pattern, '\\C, a byte');
     const edge: Readonly<Record<string, string>> = { A: '(?<![^])', z: '(?![^])' };
@@ -320,11 +372,11 @@ function differs(pattern: string, what: string): ServeError {
 }
 
 function consuming(text: string): Piece {
-  return { text, nullable: false, choosy: false };
+  return { text, nullable: false, choosy: false, tree: { type: 'character', text }, flexible: false, power: 0, tail: 0 };
 }
 
 function assertion(text: string): Piece {
-  return { text, nullable: true, choosy: false };
+  return { text, nullable: true, choosy: false, tree: { type: 'place', text }, flexible: false, power: 0, tail: 0 };
 }
 
 function literal(unit: string, ignoreCase: boolean): string {

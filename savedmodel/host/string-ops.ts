@@ -38,9 +38,9 @@ export const STRING_OPS: HostKernels = {
   StringToHashBucketFast: (inputs, attrs) => [buckets(input(inputs, 0), attrs, fingerprint64)],
   StringToHashBucket: (inputs, attrs) => [buckets(input(inputs, 0), attrs, hash64)],
   StringToHashBucketStrong: (inputs, attrs) => {
-    const [first = 0, second = 0, ...more] = attrs.ints('key');
-    if (more.length > 0 || attrs.ints('key').length !== 2) throw invalid('Key must have 2 elements');
-    return [buckets(input(inputs, 0), attrs, (bytes) => sipHash(bytes, [BigInt(first), BigInt(second)]))];
+    const [first, second, ...more] = attrs.bigints('key');
+    if (first === undefined || second === undefined || more.length > 0) throw invalid('Key must have 2 elements');
+    return [buckets(input(inputs, 0), attrs, (bytes) => sipHash(bytes, [first, second]))];
   },
   Fingerprint: (inputs) => [fingerprint(input(inputs, 0), input(inputs, 1))],
   ReduceJoin: (inputs, attrs) => [reduceJoin(input(inputs, 0), input(inputs, 1), attrs)],

@@ -1,8 +1,8 @@
 /** Ops that cut strings into tokens and n-grams, or match them against patterns. */
-import { ServeError } from '#mesh/errors.ts';
 import type { HostAttrs, HostTensor } from '../host-value.ts';
 import { bools, type HostKernels, input, int64s, invalid, numbers, strings, stringTensor } from './host-tensor.ts';
-import { type CompiledRegex, compileRegex } from './regex.ts';
+import { compileRegex } from './regex.ts';
+import { matcher, type RegexMatch, wholeMatcher } from './regex-matcher.ts';
 import { each, isSpace, joinBytes } from './string-ops.ts';
 import { bytesOfText, textOfBytes } from './utf8-text.ts';
 
@@ -145,36 +145,31 @@ function replace(tensor: HostTensor, pattern: string, rewrite: string, attrs: Ho
   const compiled = compileRegex(pattern);
   const all = !attrs.has('replace_global') || attrs.bool('replace_global');
   const parts = rewriteParts(rewrite);
-  for (const part of parts) {
-    if (typeof part === 'string') continue;
-    if (compiled.unsafeGroups.has(part)) {
-      throw new ServeError('UNIMPLEMENTED', `rewrite ${rewrite} names group ${part} of ${pattern}, which lies inside a repetition`);
-    }
-    if (part > compiled.groups) return tensor;
-  }
-  const matcher = new RegExp(compiled.source, all ? 'gu' : 'u');
+  if (parts.some((part) => typeof part === 'number' && part > compiled.groups)) return tensor;
+  const matches = matcher(
+    compiled,
+    parts.filter((part) => typeof part === 'number'),
+  );
   return each(tensor, (bytes) => {
     const text = textOfBytes(bytes);
-    return bytesOfText(all ? replaceAll(text, matcher, parts) : text.replace(matcher, (...groups) => expand(parts, groups)));
+    return bytesOfText(replaceMatches(text, matches(text), all, parts));
   });
 }
 
-/** RE2's GlobalReplace: like JavaScript's, but an empty match right after the last one is passed over. */
-function replaceAll(text: string, matcher: RegExp, parts: readonly (string | number)[]): string {
+/** RE2's Replace and GlobalReplace: an empty match right after the last one is passed over. */
+function replaceMatches(text: string, matches: Iterable<RegexMatch>, all: boolean, parts: readonly (string | number)[]): string {
   let out = '';
   let copied = 0;
   let lastEnd = -1;
-  for (const match of text.matchAll(matcher)) {
-    if (match[0] === '' && match.index === lastEnd) continue;
-    out += text.slice(copied, match.index) + expand(parts, match);
-    copied = match.index + match[0].length;
+  for (const match of matches) {
+    if (match.end === match.start && match.start === lastEnd) continue;
+    out += text.slice(copied, match.start);
+    for (const part of parts) out += typeof part === 'string' ? part : (match.groups[part] ?? '');
+    copied = match.end;
     lastEnd = copied;
+    if (!all) break;
   }
   return out + text.slice(copied);
-}
-
-function expand(parts: readonly (string | number)[], groups: readonly unknown[]): string {
-  return parts.map((part) => (typeof part === 'string' ? part : String(groups[part] ?? ''))).join('');
 }
 
 function rewriteParts(rewrite: string): (string | number)[] {
@@ -194,10 +189,9 @@ function rewriteParts(rewrite: string): (string | number)[] {
 }
 
 function fullMatch(tensor: HostTensor, pattern: string): HostTensor {
-  const compiled: CompiledRegex = compileRegex(pattern);
-  const matcher = new RegExp(`^(?:${compiled.source})$`, 'u');
+  const matches = wholeMatcher(compileRegex(pattern));
   return bools(
     tensor.shape,
-    strings(tensor).map((bytes) => (matcher.test(textOfBytes(bytes)) ? 1 : 0)),
+    strings(tensor).map((bytes) => (matches(textOfBytes(bytes)) ? 1 : 0)),
   );
 }

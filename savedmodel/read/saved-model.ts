@@ -64,7 +64,7 @@ function chooseMetaGraph(bytes: Uint8Array, wanted: readonly string[]) {
   const available = tagSets.map((tags) => `{ ${tags.join(', ')} }`).join(', ');
   throw new ServeError(
     'NOT_FOUND',
-    `MetaGraphDef associated with tags { ${wanted.join(', ')} } could not be found in SavedModel. Available tag sets: ${available || 'none'}.`,
+    `Could not find meta graph def matching supplied tags: { ${wanted.join(' ')} }. To inspect available tag-sets in the SavedModel, please use the SavedModel CLI: \`saved_model_cli\` (Available tag sets: ${available || 'none'}.)`,
   );
 }
 

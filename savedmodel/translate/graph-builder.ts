@@ -2,73 +2,38 @@
 import { ServeError } from '#mesh/errors.ts';
 import { type DType, elementCount, type Tensor } from '#mesh/tensor.ts';
 import { ONNX_TYPE } from '#proto/onnx-types.ts';
-import type { OnnxInitializer, OnnxNode } from '#proto/onnx-writer.ts';
+import type { OnnxNode } from '#proto/onnx-writer.ts';
 import type { FlatNode } from '../flat-graph.ts';
-import { numbersOf, tensorOf, transposeTensor } from './constants.ts';
+import { ConstantPool } from './constant-pool.ts';
+import { numbersOf, tensorOf } from './constants.ts';
 import { computeDtype } from './dtype-support.ts';
 import { broadcastShapes, isFullyKnown, mergeShapes } from './static-shapes.ts';
 import type { Dim, OnnxAttributes, TensorType, TranslationContext, TypedValue } from './translator.ts';
+import { UntranslatableError } from './untranslatable.ts';
 
-/** Constants up to this size are deduplicated by content, larger ones by identity. */
-const SMALL_CONSTANT_BYTES = 256;
-
-/** The nodes and constants of one ONNX graph in the making. Translate a node with `at`; read `nodes` and `initializers` at the end. */
+/**
+ * The nodes of one ONNX graph in the making, and the constants of its whole model. Translate a node with `at`; a loop's or branch's graph is an
+ * `inner` builder, whose nodes use values of this one by name.
+ */
 export class GraphBuilder {
   readonly nodes: OnnxNode[] = [];
-  readonly initializers: OnnxInitializer[] = [];
-  readonly #names = new Set<string>();
-  readonly #counters = new Map<string, number>();
-  readonly #smallConstants = new Map<string, TypedValue>();
-  readonly #largeConstants = new Map<Tensor, TypedValue>();
-  readonly #transposed = new Map<string, TypedValue>();
+  readonly pool: ConstantPool;
+  /** The builder of the model's own graph. */
+  readonly root: GraphBuilder;
+
+  constructor(parent?: GraphBuilder) {
+    this.pool = parent?.pool ?? new ConstantPool();
+    this.root = parent?.root ?? this;
+  }
+
+  /** A builder for a graph inside this one. */
+  inner(): GraphBuilder {
+    return new GraphBuilder(this);
+  }
 
   /** A context that translates one node with the inputs given. */
   at(node: FlatNode, inputs: readonly TypedValue[]): TranslationContext {
     return new NodeContext(this, node, inputs);
-  }
-
-  /** A name that nothing in the graph has yet: the base itself, or with a number after it. */
-  freshName(base: string): string {
-    let name = base;
-    while (this.#names.has(name)) {
-      const count = (this.#counters.get(base) ?? 0) + 1;
-      this.#counters.set(base, count);
-      name = `${base}~${count}`;
-    }
-    this.#names.add(name);
-    return name;
-  }
-
-  /** Stores a constant, or finds it stored. */
-  constant(tensor: Tensor): TypedValue {
-    const known = this.#largeConstants.get(tensor);
-    if (known !== undefined) return known;
-    const small = tensor.bytes.byteLength <= SMALL_CONSTANT_BYTES;
-    const key = small ? `${tensor.dtype}[${tensor.shape}]${Buffer.from(tensor.bytes).toString('latin1')}` : '';
-    const equal = small ? this.#smallConstants.get(key) : undefined;
-    if (equal !== undefined) return equal;
-    const name = this.freshName('const');
-    this.initializers.push({ name, dtype: tensor.dtype, shape: tensor.shape, bytes: tensor.bytes });
-    const value: TypedValue = { name, dtype: tensor.dtype, shape: tensor.shape, constant: tensor };
-    if (small) this.#smallConstants.set(key, value);
-    else this.#largeConstants.set(tensor, value);
-    return value;
-  }
-
-  /** Stores a constant with its axes permuted, once per permutation. */
-  transposedConstant(value: TypedValue, tensor: Tensor, permutation: readonly number[]): TypedValue {
-    const key = `${value.name}|${permutation}`;
-    const found = this.#transposed.get(key);
-    if (found !== undefined) return found;
-    const made = this.constant(transposeTensor(tensor, permutation));
-    this.#transposed.set(key, made);
-    return made;
-  }
-
-  /** The constants that nodes or the names given refer to: folding leaves some without a user. */
-  usedInitializers(alsoUsed: readonly string[]): OnnxInitializer[] {
-    const used = new Set([...alsoUsed, ...this.nodes.flatMap((node) => node.inputs)]);
-    return this.initializers.filter((one) => used.has(one.name));
   }
 }
 
@@ -90,8 +55,8 @@ class NodeContext implements TranslationContext {
   }
 
   emitMany(op: string, inputs: readonly (TypedValue | null)[], results: readonly TensorType[], attributes?: OnnxAttributes): TypedValue[] {
-    const name = this.#builder.freshName(this.node.name);
-    const outputs = results.map((_, index) => this.#builder.freshName(`${name}:${index}`));
+    const name = this.#builder.pool.freshName(this.node.name);
+    const outputs = results.map((_, index) => this.#builder.pool.freshName(`${name}:${index}`));
     const names = inputs.map((input) => input?.name ?? '');
     this.#builder.nodes.push({ op, name, inputs: names, outputs, ...(attributes === undefined ? {} : { attributes }) });
     return results.map((result, index) => ({ name: outputs[index] ?? '', dtype: result.dtype, shape: result.shape }));
@@ -118,7 +83,7 @@ class NodeContext implements TranslationContext {
   }
 
   constant(tensor: Tensor): TypedValue {
-    return this.#builder.constant(tensor);
+    return this.#builder.pool.constant(tensor);
   }
 
   scalar(value: number, dtype: DType): TypedValue {
@@ -215,12 +180,12 @@ class NodeContext implements TranslationContext {
 
   transpose(value: TypedValue, permutation: readonly number[]): TypedValue {
     if (permutation.every((axis, index) => axis === index)) return value;
-    if (value.constant !== undefined && value.dtype !== 'string') {
-      return this.#builder.transposedConstant(value, value.constant, permutation);
-    }
     const { shape } = value;
     const result = { dtype: value.dtype, shape: permutation.map((axis) => shape?.[axis] ?? -1) };
-    return this.emit('Transpose', [value], result, { perm: permutation });
+    const emit = (context: TranslationContext) => context.emit('Transpose', [value], result, { perm: permutation });
+    const { pool, root } = this.#builder;
+    const isConstant = (value.constant !== undefined && value.dtype !== 'string') || pool.isReference(value);
+    return isConstant ? pool.transposed(value, permutation, () => emit(root.at(this.node, []))) : emit(this);
   }
 
   binary(op: string, left: TypedValue, right: TypedValue, dtype: DType = left.dtype): TypedValue {
@@ -271,8 +236,8 @@ class NodeContext implements TranslationContext {
     );
   }
 
-  unsupported(reason: string): ServeError {
-    return new ServeError('UNIMPLEMENTED', `cannot translate ${this.node.op} node ${this.node.name}: ${reason}`);
+  unsupported(reason: string): UntranslatableError {
+    return new UntranslatableError(this.node, reason);
   }
 }
 

@@ -85,21 +85,40 @@ const multiply = (size: Dim, by: number, context: TranslationContext): Dim =>
 
 const counts = (from: number, to: number) => Array.from({ length: to - from }, (_, index) => from + index);
 
-function spaceToBatch(
-  value: TypedValue,
-  blocks: readonly number[],
-  paddings: readonly (readonly [number, number])[],
-  context: TranslationContext,
-): TypedValue {
+/** Before and after for some axes: numbers, or a value [axes, 2]. */
+type Pairs = readonly (readonly [number, number])[] | TypedValue;
+
+/** Befores and afters in ONNX's order for axes 1 …, with zeros for the others. */
+function wideVector(paddings: Pairs, rank: number, spaceRank: number, context: TranslationContext): TypedValue {
+  if ('name' in paddings) {
+    const flipped = context.transpose(context.castTo(paddings, 'int64'), [1, 0]);
+    const rest = context.int64s(counts(spaceRank + 1, rank).map(() => 0));
+    const side = (index: 0 | 1) => {
+      const row = { dtype: 'int64' as const, shape: [spaceRank] };
+      return context.emit('Gather', [flipped, context.scalar(index, 'int64')], row, { axis: 0 });
+    };
+    const parts = [context.int64s([0]), side(0), rest, context.int64s([0]), side(1), rest];
+    return context.emit('Concat', parts, { dtype: 'int64', shape: [2 * rank] }, { axis: 0 });
+  }
+  const wide = counts(0, rank).map((axis) => paddings[axis - 1] ?? [0, 0]);
+  return context.int64s([...wide.map(([before]) => before), ...wide.map(([, after]) => after)]);
+}
+
+/** Space [axes 1 …] padded by pairs. */
+function padSpace(value: TypedValue, paddings: Pairs, spaceRank: number, context: TranslationContext): TypedValue {
+  if (!('name' in paddings) && paddings.every(([before, after]) => before + after === 0)) return value;
+  const known = 'name' in paddings ? null : paddings;
+  const size = (one: number, axis: number) =>
+    axis === 0 || axis > spaceRank ? one : known === null ? -1 : addPadding(one, known[axis - 1] ?? [0, 0]);
+  const pads = wideVector(paddings, context.requireRank(value), spaceRank, context);
+  const result = { dtype: value.dtype, shape: value.shape?.map(size) ?? null };
+  return context.compute('Pad', [value], result, { mode: 'constant' }, [pads]);
+}
+
+function spaceToBatch(value: TypedValue, blocks: readonly number[], paddings: Pairs, context: TranslationContext): TypedValue {
   const rank = context.requireRank(value);
   const spaceRank = blocks.length;
-  const wide: (readonly [number, number])[] = counts(0, rank).map((axis) =>
-    axis > 0 && axis <= spaceRank ? (paddings[axis - 1] ?? [0, 0]) : [0, 0],
-  );
-  const padVector = context.int64s([...wide.map(([before]) => before), ...wide.map(([, after]) => after)]);
-  const shape = value.shape?.map((size, axis) => addPadding(size, wide[axis])) ?? null;
-  const isPadded = wide.some(([before, after]) => before + after > 0);
-  const padded = isPadded ? context.compute('Pad', [value], { dtype: value.dtype, shape }, { mode: 'constant' }, [padVector]) : value;
+  const padded = padSpace(value, paddings, spaceRank, context);
   const size = (axis: number) => context.dimOf(padded, axis);
   const rest = counts(spaceRank + 1, rank).map(size);
   const cut = blocks.flatMap((block, index) => [divide(size(index + 1), block, context), block]);
@@ -112,12 +131,7 @@ function spaceToBatch(
   return context.reshape(turned, [multiply(size(0), total, context), ...space, ...rest]);
 }
 
-function batchToSpace(
-  value: TypedValue,
-  blocks: readonly number[],
-  crops: readonly (readonly [number, number])[],
-  context: TranslationContext,
-): TypedValue {
+function batchToSpace(value: TypedValue, blocks: readonly number[], crops: Pairs, context: TranslationContext): TypedValue {
   const rank = context.requireRank(value);
   const spaceRank = blocks.length;
   const size = (axis: number) => context.dimOf(value, axis);
@@ -128,7 +142,23 @@ function batchToSpace(
   const woven = blocks.flatMap((_, index) => [spaceRank + 1 + index, index]);
   const turned = context.transpose(split, [spaceRank, ...woven, ...counts(2 * spaceRank + 1, rank + spaceRank)]);
   const space = blocks.map((block, index) => multiply(size(index + 1), block, context));
-  const whole = context.reshape(turned, [batch, ...space, ...rest]);
+  return cropSpace(context.reshape(turned, [batch, ...space, ...rest]), crops, spaceRank, context);
+}
+
+/** Space [axes 1 …] cropped by pairs. */
+function cropSpace(whole: TypedValue, crops: Pairs, spaceRank: number, context: TranslationContext): TypedValue {
+  if ('name' in crops) {
+    const cuts = wideVector(crops, spaceRank + 1, spaceRank, context);
+    const side = (from: number) => {
+      const bounds = [context.int64s([from]), context.int64s([from + spaceRank])];
+      return context.emit('Slice', [cuts, ...bounds], { dtype: 'int64', shape: [spaceRank] });
+    };
+    const sizes = context.emit('Shape', [whole], { dtype: 'int64', shape: [spaceRank] }, { start: 1, end: spaceRank + 1 });
+    const ends = context.binary('Sub', sizes, side(spaceRank + 2));
+    const cut = whole.shape?.map((size, axis) => (axis === 0 || axis > spaceRank ? size : -1)) ?? null;
+    const axes = context.int64s(counts(1, spaceRank + 1));
+    return context.compute('Slice', [whole], { dtype: whole.dtype, shape: cut }, undefined, [side(1), ends, axes]);
+  }
   const cropped = crops.flatMap(([before, after], index) => (before + after > 0 ? [{ before, after, axis: index + 1 }] : []));
   if (cropped.length === 0) return whole;
   const shape = whole.shape?.map((one, axis) => cropSize(one, crops[axis - 1])) ?? null;
@@ -137,26 +167,24 @@ function batchToSpace(
     cropped.map((one) => (one.after === 0 ? Number.MAX_SAFE_INTEGER : -one.after)),
     cropped.map((one) => one.axis),
   ];
-  return context.compute(
-    'Slice',
-    [whole],
-    { dtype: value.dtype, shape },
-    undefined,
-    bounds.map((one) => context.int64s(one)),
-  );
+  const others = bounds.map((one) => context.int64s(one));
+  return context.compute('Slice', [whole], { dtype: whole.dtype, shape }, undefined, others);
 }
 
 function cropSize(size: number, crop: readonly [number, number] | undefined): number {
   return size < 0 || crop === undefined ? size : size - crop[0] - crop[1];
 }
 
-function pairs(value: TypedValue, context: TranslationContext): (readonly [number, number])[] {
-  const known = paddingNumbers(value, context);
-  if (known === null) throw context.unsupported('the paddings must be constants');
-  return known;
+function pairs(value: TypedValue, context: TranslationContext): Pairs {
+  return paddingNumbers(value, context) ?? value;
 }
 
 const blockOfSize = (context: TranslationContext) => [intAttr(context.node, 'block_size'), intAttr(context.node, 'block_size')];
+
+function withBlocks(move: typeof spaceToBatch, context: TranslationContext): TypedValue {
+  const blocks = context.requireInts(context.input(1), 'the block');
+  return move(context.input(0), blocks, pairs(context.input(2), context), context);
+}
 
 /** A translator for SpaceToDepth or DepthToSpace, which mean the same in ONNX but for the layout. */
 const depthBlocks =
@@ -179,12 +207,8 @@ export const PADDING: Readonly<Record<string, Translator>> = {
   Pad: (_node, _inputs, context) => [pad(context.input(0), context.input(1), null, context)],
   PadV2: (_node, _inputs, context) => [pad(context.input(0), context.input(1), context.input(2), context)],
   MirrorPad: mirrorPad,
-  SpaceToBatchND: (_node, _inputs, context) => [
-    spaceToBatch(context.input(0), context.requireInts(context.input(1), 'the block'), pairs(context.input(2), context), context),
-  ],
-  BatchToSpaceND: (_node, _inputs, context) => [
-    batchToSpace(context.input(0), context.requireInts(context.input(1), 'the block'), pairs(context.input(2), context), context),
-  ],
+  SpaceToBatchND: (_node, _inputs, context) => [withBlocks(spaceToBatch, context)],
+  BatchToSpaceND: (_node, _inputs, context) => [withBlocks(batchToSpace, context)],
   SpaceToBatch: (_node, _inputs, context) => [
     spaceToBatch(context.input(0), blockOfSize(context), pairs(context.input(1), context), context),
   ],

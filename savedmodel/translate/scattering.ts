@@ -6,7 +6,8 @@ import type { TranslationContext, Translator, TypedValue } from './translator.ts
 
 type Reduction = 'none' | 'add' | 'mul' | 'max' | 'min';
 
-function scatter(
+/** Writes (or adds…) updates to a copy of the target at indices, as ScatterND does. */
+export function scatter(
   target: TypedValue,
   indices: TypedValue,
   updates: TypedValue,

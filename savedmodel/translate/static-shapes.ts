@@ -45,3 +45,9 @@ export function isFullyKnown(shape: StaticShape): boolean {
 export function unknownSizes(rank: number): readonly number[] {
   return Array.from({ length: rank }, () => -1);
 }
+
+/** What is known of a value that is one or the other. */
+export function commonShape(left: StaticShape, right: StaticShape): StaticShape {
+  if (left === null || right === null || left.length !== right.length) return null;
+  return left.map((size, axis) => (size === right[axis] ? size : -1));
+}

@@ -1,10 +1,16 @@
-/** Builds an ONNX model out of a region of a flat graph without control flow. */
-import { ServeError } from '#mesh/errors.ts';
+/** Builds an ONNX model out of a region of a flat graph. */
 import type { OnnxModel } from '#proto/onnx-writer.ts';
 import type { FlatNode, ValueRef } from '../flat-graph.ts';
+import { translateCase, translateIf } from './branches.ts';
 import { GraphBuilder } from './graph-builder.ts';
+import type { Value } from './list-value.ts';
+import { translateWhile } from './loops.ts';
+import { prunedNodes } from './prune.ts';
+import { type BoundConstants, Scope } from './scope.ts';
+import { TENSOR_LISTS } from './tensor-lists.ts';
 import type { TensorType, TypedValue } from './translator.ts';
 import { TRANSLATORS } from './translators.ts';
+import { naming, UntranslatableError } from './untranslatable.ts';
 
 /** The version of ONNX's operators that translators emit. */
 export const OPSET = 18;
@@ -23,12 +29,15 @@ export interface RegionFetch {
 
 /** What to translate. */
 export interface Region {
-  /** In an order in which every node comes after its inputs. Nodes whose outputs are all fed are skipped. */
+  /** In an order in which every node comes after its inputs. Nodes whose outputs are all fed or bound are skipped. */
   readonly nodes: readonly FlatNode[];
   readonly feeds: readonly RegionFeed[];
   readonly fetches: readonly RegionFetch[];
-  /** Values bound to constants: variables by their resource handle or reference. */
-  readonly constants?: ReadonlyMap<FlatNode, TypedValue['constant']>;
+  /**
+   * Nodes whose output 0 is a constant: variables by their resource handle or reference, and Const nodes whose tensor lies in a file. One that
+   * is a reference becomes an external initializer of the model; up to 64 KiB it is loaded instead when it is used.
+   */
+  readonly constants?: BoundConstants;
 }
 
 /** A translated region. Encode `model` with `buildModel`; its initializers share bytes with the graph's constants. */
@@ -38,64 +47,62 @@ export interface TranslatedRegion {
   readonly outputs: readonly TypedValue[];
 }
 
-/** Translates a region. Throws ServeError UNIMPLEMENTED for an op that has no translator or a use of it that has none. */
+/** Translates a region. Throws UntranslatableError for an op that has no translator or a use of it that has none. */
 export function translateGraph(region: Region): TranslatedRegion {
   const builder = new GraphBuilder();
-  const values = new Map<FlatNode, (TypedValue | undefined)[]>();
-  const put = (ref: ValueRef, value: TypedValue) => {
-    const outputs = values.get(ref.node) ?? [];
-    outputs[ref.output] = value;
-    values.set(ref.node, outputs);
-  };
-  for (const fetch of region.fetches) builder.freshName(fetch.name);
-  for (const feed of region.feeds) put(feed.value, { name: builder.freshName(feed.name), dtype: feed.dtype, shape: feed.shape });
-  for (const [node, tensor] of region.constants ?? []) {
-    if (tensor !== undefined) put({ node, output: 0 }, builder.constant(tensor));
-  }
-  for (const node of region.nodes) {
-    const given = values.get(node);
-    if (given !== undefined && given.filter((one) => one !== undefined).length >= node.outputCount) continue;
-    const outputs = translateNode(node, builder, values);
-    values.set(
-      node,
-      outputs.map((output, index) => given?.[index] ?? output),
-    );
-  }
-  const outputs = region.fetches.map((fetch) => ({ fetch, value: translatedValue(fetch.value, values, fetch.value.node) }));
+  const scope = new Scope(builder, region.constants ?? new Map(), dispatch);
+  for (const fetch of region.fetches) builder.pool.freshName(fetch.name);
+  const inputs = region.feeds.map(({ value, name, dtype, shape }) => ({
+    value,
+    type: { name: builder.pool.freshName(name), dtype, shape },
+  }));
+  for (const { value, type } of inputs) scope.put(value, type);
+  scope.translate(region.nodes);
+  const outputs = region.fetches.map((fetch) => ({ fetch, value: scope.tensor(fetch.value, fetch.value.node) }));
   for (const { fetch, value } of outputs) builder.nodes.push({ op: 'Identity', inputs: [value.name], outputs: [fetch.name] });
+  const nodes = prunedNodes(
+    builder.nodes,
+    outputs.map(({ fetch }) => fetch.name),
+  );
   return {
     model: {
       name: 'saved_model',
       opset: OPSET,
-      inputs: region.feeds.map((feed) => {
-        const name = translatedValue(feed.value, values, feed.value.node).name;
-        return { name, dtype: feed.dtype, shape: feed.shape };
-      }),
+      inputs: inputs.map(({ type }) => type),
       outputs: outputs.map(({ fetch, value }) => ({ name: fetch.name, dtype: value.dtype, shape: null })),
-      initializers: builder.usedInitializers([]),
-      nodes: builder.nodes,
+      initializers: builder.pool.usedBy(nodes),
+      nodes,
     },
     outputs: outputs.map(({ fetch, value }) => ({ ...value, name: fetch.name })),
   };
 }
 
-function translateNode(
-  node: FlatNode,
-  builder: GraphBuilder,
-  values: ReadonlyMap<FlatNode, readonly (TypedValue | undefined)[]>,
-): readonly TypedValue[] {
+function dispatch(node: FlatNode, scope: Scope): readonly Value[] {
+  const structured = node.bodies === undefined ? undefined : STRUCTURED[node.op];
+  if (structured !== undefined) return naming(node, () => structured(node, scope));
+  const lists = TENSOR_LISTS[node.op];
+  if (lists !== undefined) {
+    const inputs = node.inputs.map((ref) => scope.value(ref, node));
+    return naming(node, () => lists(inputs, scope.builder.at(node, [])));
+  }
+  if (HANDS_ON.has(node.op)) return node.inputs.map((ref) => scope.value(ref, node));
   const translator = TRANSLATORS.get(node.op);
-  if (translator === undefined)
-    throw new ServeError('UNIMPLEMENTED', `cannot translate ${node.op} node ${node.name}: the op has no translator`);
-  const inputs = node.inputs.map((ref) => translatedValue(ref, values, node));
-  return translator(node, inputs, builder.at(node, inputs));
+  if (translator === undefined) throw new UntranslatableError(node, 'the op has no translator');
+  const inputs = node.inputs.map((ref) => scope.tensor(ref, node));
+  return naming(node, () => translator(node, inputs, scope.builder.at(node, inputs)));
 }
 
-function translatedValue(ref: ValueRef, values: ReadonlyMap<FlatNode, readonly (TypedValue | undefined)[]>, user: FlatNode): TypedValue {
-  const value = values.get(ref.node)?.[ref.output];
-  if (value !== undefined) return value;
-  throw new ServeError(
-    'INTERNAL',
-    `${user.op} node ${user.name} needs ${ref.node.name}:${ref.output}, which its region neither computes nor is fed`,
-  );
-}
+const STRUCTURED: Readonly<Record<string, (node: FlatNode, scope: Scope) => readonly Value[]>> = {
+  While: translateWhile,
+  StatelessWhile: translateWhile,
+  If: translateIf,
+  StatelessIf: translateIf,
+  Case: translateCase,
+  StatelessCase: translateCase,
+};
+
+/** Ops that `translateGraph` takes, as far as names tell; and While, If and Case with bodies of such ops. */
+export const TRANSLATED_OPS: ReadonlySet<string> = new Set([...TRANSLATORS.keys(), ...Object.keys(TENSOR_LISTS)]);
+
+/** Ops that hand on lists as well as tensors. */
+const HANDS_ON: ReadonlySet<string> = new Set(['Identity', 'IdentityN']);

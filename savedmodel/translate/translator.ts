@@ -1,8 +1,8 @@
 /** The vocabulary of translation: TensorFlow nodes on one side, ONNX values with what is known of them on the other. */
-import type { ServeError } from '#mesh/errors.ts';
 import type { DType, Tensor } from '#mesh/tensor.ts';
-import type { OnnxAttribute } from '#proto/onnx-writer.ts';
+import type { ExternalData, OnnxAttribute } from '#proto/onnx-writer.ts';
 import type { FlatNode } from '../flat-graph.ts';
+import type { UntranslatableError } from './untranslatable.ts';
 
 /** A dtype and a shape: `null` for an unknown rank, -1 for an unknown size. */
 export interface TensorType {
@@ -16,10 +16,19 @@ export interface TensorType {
  */
 export interface TypedValue extends TensorType {
   readonly name: string;
-  /** The value itself, when it is a constant of the graph. */
+  /** The value itself, when it is a constant of the graph and at hand: a {@link ConstantReference} beyond 64 KiB is not. */
   readonly constant?: Tensor;
   /** The elements of an integer scalar or vector that are known although the value is computed, such as a shape; null for an unknown one. */
   readonly partial?: readonly (number | null)[];
+}
+
+/** A constant that lies in a file beside the model: variables, and large constants of the graph. Its shape is known, its elements stay there. */
+export interface ConstantReference {
+  readonly dtype: DType;
+  readonly shape: readonly number[];
+  readonly external: ExternalData;
+  /** Reads it. Called for small ones only, which a translator may have to look at; those become part of the model. */
+  load(): Tensor;
 }
 
 /** A size that is known, or an int64 value of shape [1] that will hold it. */
@@ -69,7 +78,7 @@ export interface TranslationContext {
   unsqueeze(value: TypedValue, axes: readonly number[]): TypedValue;
   /** Removes axes of size 1. */
   squeeze(value: TypedValue, axes: readonly number[]): TypedValue;
-  /** Permutes axes. A constant is permuted at once. */
+  /** Permutes axes. A constant is permuted at once, one beside the model by a node that runtimes run when they load it. */
   transpose(value: TypedValue, permutation: readonly number[]): TypedValue;
   /** An element-wise operation of two inputs of one dtype, with broadcasting; `dtype` is the result's, by default the inputs'. */
   binary(op: string, left: TypedValue, right: TypedValue, dtype?: DType): TypedValue;
@@ -88,9 +97,9 @@ export interface TranslationContext {
   requireRank(value: TypedValue): number;
   /** The input of that index. Throws INVALID_ARGUMENT when the node has fewer. */
   input(index: number): TypedValue;
-  /** An UNIMPLEMENTED error that names the op, the node and the reason, to be thrown. */
-  unsupported(reason: string): ServeError;
+  /** An UNIMPLEMENTED error that has the node and names the op, the node and the reason, to be thrown. */
+  unsupported(reason: string): UntranslatableError;
 }
 
-/** Translates one node. Gives as many values as the node has outputs. Throws ServeError UNIMPLEMENTED for what cannot be expressed. */
+/** Translates one node. Gives as many values as the node has outputs. Throws UntranslatableError for what cannot be expressed. */
 export type Translator = (node: FlatNode, inputs: readonly TypedValue[], context: TranslationContext) => readonly TypedValue[];

@@ -5,13 +5,13 @@ import { afterAll, describe, expect, test } from '@jest/globals';
 import { type DType, packStrings, tensorByteLength } from '#mesh/tensor.ts';
 import { readOnnxHeader, readOnnxHeaderFile } from '#proto/onnx-header.ts';
 import { ONNX_TYPE } from '#proto/onnx-types.ts';
-import { buildModel, type OnnxInitializer, type OnnxModel } from '#proto/onnx-writer.ts';
+import { buildModel, type OnnxConstant, type OnnxModel } from '#proto/onnx-writer.ts';
 import { WireWriter } from '#proto/wire.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'headrace-onnx-'));
 afterAll(() => rmSync(folder, { recursive: true }));
 
-const weights = (name: string, dtype: DType, shape: readonly number[]): OnnxInitializer => ({
+const weights = (name: string, dtype: DType, shape: readonly number[]): OnnxConstant => ({
   name,
   dtype,
   shape,

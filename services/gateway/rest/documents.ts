@@ -1,8 +1,9 @@
 /** The JSON documents of the REST API that carry no tensors: errors, status and metadata, in TensorFlow Serving's layout. */
-import type { Signature, Signatures, TensorSpec } from '#mesh/signature.ts';
+import { defaultInputs, type ListedSpec, type Signature, type Signatures, type TensorSpec } from '#mesh/signature.ts';
 import { DTYPES } from '#mesh/tensor.ts';
 import type { ResolvedServable, VersionStatus } from '../core.ts';
 import { quoteJson } from './json-print.ts';
+import { tensorDocument } from './tensor-document.ts';
 
 /** `{"error": message}`. */
 export function errorDocument(message: string): string {
@@ -28,21 +29,37 @@ export function metadataDocument({ id, signatures }: ResolvedServable): string {
 
 function signatureMap(signatures: Signatures): Record<string, unknown> {
   return mapValues(signatures, (signature: Signature) => ({
-    inputs: mapValues(signature.inputs, tensorInfo),
-    outputs: mapValues(signature.outputs, tensorInfo),
+    inputs: { ...mapValues(signature.inputs, tensorInfo), ...mapValues(signature.listedOnly?.inputs ?? {}, listedInfo) },
+    outputs: { ...mapValues(signature.outputs, tensorInfo), ...mapValues(signature.listedOnly?.outputs ?? {}, listedInfo) },
     method_name: signature.method,
-    defaults: {},
+    defaults: mapValues(defaultInputs(signature), tensorDocument),
   }));
 }
 
 function tensorInfo(spec: TensorSpec): unknown {
+  return { name: spec.tensorName, dtype: (spec.listedDtype ?? DTYPES[spec.dtype]).protoName, tensor_shape: shapeDocument(spec) };
+}
+
+/** A sparse tensor's names stand where a dense one's name does: they are one field of which only one is set. */
+function listedInfo(spec: ListedSpec): unknown {
+  const { sparse } = spec;
+  const encoding =
+    sparse === undefined
+      ? { name: spec.tensorName }
+      : {
+          coo_sparse: {
+            values_tensor_name: sparse.values,
+            indices_tensor_name: sparse.indices,
+            dense_shape_tensor_name: sparse.denseShape,
+          },
+        };
+  return { ...encoding, dtype: spec.dtype.protoName, tensor_shape: shapeDocument(spec) };
+}
+
+function shapeDocument({ shape, dimNames }: TensorSpec | ListedSpec): unknown {
   return {
-    name: spec.tensorName,
-    dtype: DTYPES[spec.dtype].protoName,
-    tensor_shape: {
-      dim: (spec.shape ?? []).map((size, axis) => ({ size: String(size), name: spec.dimNames?.[axis] ?? '' })),
-      unknown_rank: spec.shape === null,
-    },
+    dim: (shape ?? []).map((size, axis) => ({ size: String(size), name: dimNames?.[axis] ?? '' })),
+    unknown_rank: shape === null,
   };
 }
 

@@ -22,6 +22,18 @@ test('DecodeBase64 undoes EncodeBase64 for any bytes', () => {
   );
 });
 
+test('DecodePng undoes EncodePng for any image', () => {
+  const image = fc
+    .record({ height: fc.integer({ min: 1, max: 5 }), width: fc.integer({ min: 1, max: 5 }), channels: fc.integer({ min: 1, max: 4 }) })
+    .chain(({ height, width, channels }) => {
+      const count = height * width * channels;
+      return fc
+        .uint8Array({ minLength: count, maxLength: count })
+        .map((data): HostTensor => ({ dtype: 'uint8', shape: [height, width, channels], data }));
+    });
+  fc.assert(fc.property(image, (one) => expect(run('DecodePng', run('EncodePng', one))).toEqual(one)));
+});
+
 test('every half that is a number survives the way to a double and back', () => {
   for (let bits = 0; bits < 65536; bits++)
     if ((bits & 0x7fff) <= 0x7c00 && floatToHalf(halfToFloat(bits)) !== bits) throw new Error(`half ${bits}`);

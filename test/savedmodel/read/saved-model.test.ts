@@ -44,7 +44,7 @@ describe.each([
 
   test('names the sets of tags that are there when the one asked for is not', async () => {
     expect(await problem(readSavedModel(folder, { tags: ['serve'] }))).toBe(
-      'NOT_FOUND: MetaGraphDef associated with tags { serve } could not be found in SavedModel. Available tag sets: { serve, gpu }, { train }.',
+      'NOT_FOUND: Could not find meta graph def matching supplied tags: { serve }. To inspect available tag-sets in the SavedModel, please use the SavedModel CLI: `saved_model_cli` (Available tag sets: { serve, gpu }, { train }.)',
     );
   });
 

@@ -18,19 +18,7 @@ const DEVIATIONS: Readonly<Record<string, string>> = {
 
 /** Uses of translated ops that have no translation, by op; each is refused as UNIMPLEMENTED. */
 const REFUSED: ReadonlySet<string> = new Set(
-  [
-    'ConcatV2',
-    'Split',
-    'Transpose',
-    'ArgMax',
-    'ArgMin',
-    'GatherV2',
-    'GatherNd',
-    'Roll',
-    'MirrorPad',
-    'SpaceToBatchND',
-    'BatchToSpaceND',
-  ].concat(
+  ['ConcatV2', 'Split', 'Transpose', 'ArgMax', 'ArgMin', 'GatherV2', 'GatherNd', 'Roll', 'MirrorPad'].concat(
     ['Bitcast', 'UniqueV2', 'UniqueWithCountsV2', 'NonMaxSuppressionV5', 'MaxPool', 'Cumprod', 'DenseBincount', 'StridedSlice'],
     ['MatrixDiagV2', 'MatrixDiagV3', 'MatrixDiagPartV2', 'MatrixDiagPartV3', 'MatrixSetDiagV2', 'MatrixSetDiagV3', 'DiagPart'],
   ),

@@ -8,7 +8,10 @@ import { DTYPES, type DType, elementCount, type Tensor } from '#mesh/tensor.ts';
 
 /** A model and what to feed it, once or more often. */
 export interface OnnxJob {
-  readonly model: Uint8Array;
+  /** The bytes of a model, or its file: needed when constants lie beside it. */
+  readonly model: Uint8Array | string;
+  /** Where to write what the runtime makes of the model. */
+  readonly optimized?: string;
   readonly runs: readonly Readonly<Record<string, Tensor>>[];
 }
 
@@ -80,7 +83,11 @@ async function child(): Promise<void> {
   for (const [index, job] of jobs.entries()) {
     process.stderr.write(`job ${index}\n`);
     try {
-      const session = await ort.InferenceSession.create(job.model, { logSeverityLevel: 4, intraOpNumThreads: 1 });
+      const session = await ort.InferenceSession.create(job.model as string, {
+        logSeverityLevel: 4,
+        intraOpNumThreads: 1,
+        ...(job.optimized === undefined ? {} : { optimizedModelFilePath: job.optimized, graphOptimizationLevel: 'extended' }),
+      });
       const answers: OnnxRunResult[] = [];
       for (const feeds of job.runs) answers.push(await runOne(session, feeds));
       results.push(answers);

@@ -6,6 +6,7 @@ import type { AttrValue } from '../../../savedmodel/graph.ts';
 import { numbersOf, tensorOf } from '../../../savedmodel/translate/constants.ts';
 import { type Region, translateGraph } from '../../../savedmodel/translate/translate-graph.ts';
 import { TRANSLATORS } from '../../../savedmodel/translate/translators.ts';
+import { UntranslatableError } from '../../../savedmodel/translate/untranslatable.ts';
 import { runOnnx } from './run-onnx.ts';
 
 function node(
@@ -49,6 +50,15 @@ function flatten(): { readonly nodes: readonly FlatNode[]; readonly last: FlatNo
   const target = node('target', 'Pack', [batch, size], { axis: int(0) });
   const last = node('flat', 'Reshape', [x, target]);
   return { nodes: [shape, zero, one, batch, size, target, last], last };
+}
+
+function thrownBy(act: () => unknown): unknown {
+  try {
+    act();
+  } catch (caught) {
+    return caught;
+  }
+  throw new Error('nothing was thrown');
 }
 
 describe('a region', () => {
@@ -121,6 +131,16 @@ describe('a region', () => {
     expect(() => translateGraph(region([last], last, [-1]))).toThrow(
       expect.objectContaining({ code: 'UNIMPLEMENTED', message: expect.stringContaining('RFFT node tower/rfft') }),
     );
+  });
+
+  test('the error has the node, also when it is an attribute that cannot be had', () => {
+    const rfft = node('tower/rfft', 'RFFT', [x]);
+    const cast = node('cast', 'Cast', [x], { DstT: { type: 'dtype', value: 21 } });
+    for (const last of [rfft, cast]) {
+      const error = thrownBy(() => translateGraph(region([last], last, [-1])));
+      expect(error).toBeInstanceOf(UntranslatableError);
+      expect(error).toMatchObject({ code: 'UNIMPLEMENTED', node: last });
+    }
   });
 
   test('strings never reach the runtime', () => {
