@@ -3,29 +3,30 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { hasNatsServer } from '../test/servers/nats-server.ts';
 import { hasRedisServer } from '../test/servers/redis-server.ts';
+import { mergeRun, readLedger, writeLedger } from './ledger.ts';
 import { hasWrk, WRK_HINT } from './load/wrk.ts';
 import { describeMachine } from './machine.ts';
 import { makeModels } from './models/folder.ts';
 import { parseOptions, usage } from './options.ts';
-import { type BenchReport, resultsPage, terminalTable } from './report.ts';
-import { type BenchContext, type BenchRow, type BenchSection, meetsTarget } from './section.ts';
+import { type BenchReport, resultsPage, type SectionReport, terminalTable } from './report.ts';
+import { type BenchContext, type BenchSection, meetsTarget } from './section.ts';
 import { COMPUTE } from './sections/compute.ts';
 import { GRPC } from './sections/grpc.ts';
 import { LANES } from './sections/lanes.ts';
 import { MESH } from './sections/mesh.ts';
 import { PAYLOAD } from './sections/payload.ts';
 import { REST } from './sections/rest.ts';
+import { SAVEDMODEL } from './sections/savedmodel.ts';
 import { SWAPS_SECTION } from './sections/swaps.ts';
 
-const SECTIONS: readonly BenchSection[] = [REST, GRPC, COMPUTE, PAYLOAD, MESH, LANES, SWAPS_SECTION];
+const SECTIONS: readonly BenchSection[] = [REST, GRPC, COMPUTE, PAYLOAD, MESH, LANES, SWAPS_SECTION, SAVEDMODEL];
+const NAMES = SECTIONS.map(({ name }) => name);
 const RESULTS = join(import.meta.dirname, 'results');
+const LEDGER = join(import.meta.dirname, 'RESULTS.jsonl');
 
-const options = parseOptions(
-  process.argv.slice(2),
-  SECTIONS.map(({ name }) => name),
-);
+const options = parseOptions(process.argv.slice(2), NAMES);
 if (options === undefined) {
-  process.stdout.write(usage(SECTIONS.map(({ name, about }) => `${name.padEnd(10)}${about}`)));
+  process.stdout.write(usage(SECTIONS.map(({ name, about }) => `${name.padEnd(12)}${about}`)));
   process.exit(0);
 }
 
@@ -36,37 +37,50 @@ say(`${machine.processor}, ${machine.cores} cores, Node ${machine.node}, commit 
 say(`load generators: ${machine.loadGenerator}; ${rounds} rounds of ${seconds} s`);
 makeModels();
 mkdirSync(RESULTS, { recursive: true });
-const context: BenchContext = { rounds, seconds, say, servers: { profile: options.profile, profileFolder: RESULTS, flags: options.flags } };
+const context: BenchContext = {
+  rounds,
+  seconds,
+  say,
+  servers: { profile: options.profile, profileFolder: RESULTS, flags: options.flags },
+  python: options.python || (process.env.HEADRACE_BENCH_PYTHON ?? ''),
+};
 
-const rows: BenchRow[] = [];
-const skipped: string[] = [];
-const ran: string[] = [];
+const sections: SectionReport[] = [];
+let failures = 0;
 for (const section of SECTIONS.filter(({ name }) => options.only.length === 0 || options.only.includes(name))) {
+  const { name } = section;
   const lacking = lacks(section);
   if (lacking !== undefined) {
-    skipped.push(`${section.name}: ${lacking}`);
+    sections.push({ name, rows: [], leftOut: lacking });
     continue;
   }
-  say(`\n${section.name}: ${section.about}`);
+  say(`\n${name}: ${section.about}`);
   try {
-    const found = await section.run(context);
-    say(terminalTable(found));
-    rows.push(...found);
-    ran.push(section.name);
+    const rows = await section.run(context);
+    say(terminalTable(rows));
+    sections.push({ name, rows, leftOut: null });
   } catch (problem) {
-    skipped.push(`${section.name} failed: ${problem instanceof Error ? problem.message : String(problem)}`);
+    failures++;
+    sections.push({ name, rows: [], leftOut: `it failed: ${problem instanceof Error ? problem.message : String(problem)}` });
     say(`  failed: ${problem instanceof Error ? problem.stack : String(problem)}`);
   }
 }
 
-const report: BenchReport = { machine, rounds, seconds, sections: ran, rows, skipped };
+const report: BenchReport = { machine, rounds, seconds, sections };
+const rows = sections.flatMap((section) => section.rows);
 const file = join(RESULTS, `${machine.takenAt.replace(/[:.]/g, '-')}.json`);
 writeFileSync(file, `${JSON.stringify(report, null, 2)}\n`);
-if (options.writeResults) writeFileSync(join(import.meta.dirname, 'RESULTS.md'), resultsPage(report));
+if (options.writeResults) {
+  const ledger = mergeRun(readLedger(LEDGER), report, NAMES);
+  writeLedger(LEDGER, ledger);
+  writeFileSync(join(import.meta.dirname, 'RESULTS.md'), resultsPage(ledger));
+}
 say(`\n${terminalTable(rows)}\n`);
-for (const line of skipped) say(`left out: ${line}`);
+for (const { name, leftOut } of sections) {
+  if (leftOut !== null) say(`left out: ${name}: ${leftOut}`);
+}
 say(`${rows.filter((row) => !meetsTarget(row)).length} targets missed; ${file}`);
-process.exit(skipped.some((line) => line.includes(' failed: ')) ? 1 : 0);
+process.exit(failures > 0 ? 1 : 0);
 
 function lacks({ needsWrk, needsMesh }: BenchSection): string | undefined {
   if (needsWrk && !hasWrk()) return WRK_HINT;

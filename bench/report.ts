@@ -1,16 +1,25 @@
+import type { LedgerEntry } from './ledger.ts';
 import type { Machine } from './machine.ts';
 import { BENCH_MODELS } from './models/nets.ts';
+import { SAVED_NETS } from './models/saved-nets.ts';
 import { type BenchRow, meetsTarget } from './section.ts';
+
+/** What one section came to. */
+export interface SectionReport {
+  readonly name: string;
+  /** Empty for a section that was left out. */
+  readonly rows: readonly BenchRow[];
+  /** Why it was left out, or how it failed; null for one that ran. */
+  readonly leftOut: string | null;
+}
 
 /** All that one run of the bench found. */
 export interface BenchReport {
   readonly machine: Machine;
   readonly rounds: number;
   readonly seconds: number;
-  readonly sections: readonly string[];
-  readonly rows: readonly BenchRow[];
-  /** Sections that were left out, with the reason. */
-  readonly skipped: readonly string[];
+  /** The sections that were asked for, in order. */
+  readonly sections: readonly SectionReport[];
 }
 
 const COLUMNS = ['path', 'measured', 'figure', 'target', ''] as const;
@@ -29,28 +38,16 @@ export function terminalTable(rows: readonly BenchRow[]): string {
     .join('\n');
 }
 
-/** bench/RESULTS.md. */
-export function resultsPage({ machine, rounds, seconds, rows, skipped }: BenchReport): string {
-  const table = [COLUMNS, COLUMNS.map(() => '---'), ...rows.map(cells)].map((line) => `| ${line.join(' | ')} |`).join('\n');
-  const missed = rows.filter((row) => !meetsTarget(row)).length;
+/** bench/RESULTS.md: a table for each run that some section's figures come from, the latest first. */
+export function resultsPage(ledger: readonly LedgerEntry[]): string {
+  const runs = Map.groupBy(ledger, ({ machine }) => machine.takenAt);
+  const latestFirst = [...runs].sort(([one], [other]) => (one < other ? 1 : -1)).map(([, entries]) => entries);
   return `# Results
 
 Written by \`npm run bench -- --write-results\`. Absolute figures drift from run to run and say little about another machine; the ratios were taken
-interleaved (A B C A B C …, medians of ${rounds} rounds of ${seconds} s) and are what the targets are about. Client and server share the machine.
+interleaved (A B C A B C …, medians of the rounds) and are what the targets are about. Client and server share the machine.
 
-| | |
-|---|---|
-| commit | ${machine.commit} |
-| taken | ${machine.takenAt} |
-| processor | ${machine.processor}, ${machine.cores} cores, ${machine.memoryGiB} GiB |
-| system | ${machine.system}, Node ${machine.node}, onnxruntime-node ${machine.onnxruntime} |
-| load average at the start | ${machine.loadAverage} |
-| load generators | ${machine.loadGenerator} |
-
-${table}
-
-${missed === 0 ? 'Every target is met.' : `${missed} of ${rows.filter(({ target }) => target !== null).length} targets are missed.`}
-${skipped.map((line) => `\nLeft out: ${line}\n`).join('')}
+${latestFirst.map((entries) => runText(entries, latestFirst.length > 1)).join('\n')}
 ## What is compared
 
 - **naive**: one fastify process that parses JSON and calls \`session.run\` for each request (\`references/naive.ts\`).
@@ -58,9 +55,39 @@ ${skipped.map((line) => `\nLeft out: ${line}\n`).join('')}
 - **limit**: threads that call \`session.run\` in a loop, no server, at the best of several batch sizes and ways to use the cores (\`references/limit.ts\`).
 - **embedded**: \`services/embedded/main.ts\` with batching on. **mesh**: registry, batcher, worker-gpu and gateway as processes, with nats-server and
   redis-server, all on this machine.
+- **imported**: a SavedModel as the importer makes it, run by the worker's runtime. **direct**: the same net written in ONNX, channels first inside,
+  with ONNX's own LSTM, LayerNormalization and BatchNormalization, and the weights of the SavedModel (\`models/direct-*.ts\`). **TensorFlow**: a call of
+  the signature in Python (\`references/tensorflow-run.py\`). All with one thread inside operators, and answers equal to 1e-4.
 
 Models, with random weights from a fixed seed: ${BENCH_MODELS.map(({ name, what }) => `${name} (${what})`).join('; ')}.
+SavedModels, made by \`models/make-savedmodels.py\`: ${SAVED_NETS.map(({ name, what }) => `${name} (${what})`).join('; ')}.
 `;
+}
+
+function runText(entries: readonly LedgerEntry[], isOneOfMany: boolean): string {
+  const [first] = entries;
+  if (first === undefined) return '';
+  const { machine, rounds, seconds } = first;
+  const rows = entries.flatMap((entry) => entry.rows);
+  const table = [COLUMNS, COLUMNS.map(() => '---'), ...rows.map(cells)].map((line) => `| ${line.join(' | ')} |`).join('\n');
+  const missed = rows.filter((row) => !meetsTarget(row)).length;
+  const withTarget = rows.filter(({ target }) => target !== null).length;
+  const leftOut = entries.flatMap((entry) => (entry.leftOut === null ? [] : [`\nLeft out: ${entry.section}: ${entry.leftOut}\n`]));
+  const heading = isOneOfMany ? `## ${entries.map(({ section }) => section).join(', ')}\n\n` : '';
+  return `${heading}| | |
+|---|---|
+| commit | ${machine.commit} |
+| taken | ${machine.takenAt} |
+| rounds | ${rounds} of ${seconds} s |
+| processor | ${machine.processor}, ${machine.cores} cores, ${machine.memoryGiB} GiB |
+| system | ${machine.system}, Node ${machine.node}, onnxruntime-node ${machine.onnxruntime} |
+| load average at the start | ${machine.loadAverage} |
+| load generators | ${machine.loadGenerator} |
+
+${table}
+
+${missed === 0 ? 'Every target is met.' : `${missed} of ${withTarget} targets are missed.`}
+${leftOut.join('')}`;
 }
 
 function cells(row: BenchRow): readonly string[] {
@@ -73,6 +100,6 @@ function cells(row: BenchRow): readonly string[] {
 
 function amount(value: number, unit: BenchRow['unit']): string {
   if (unit === 'x') return `${value.toFixed(2)}x`;
-  if (unit === 'ms') return `${value.toFixed(2)} ms`;
-  return unit === '/s' ? `${Math.round(value).toLocaleString('en-US')}/s` : `${value} errors`;
+  if (unit === 'ms' || unit === 's') return `${value.toFixed(2)} ${unit}`;
+  return unit === '/s' ? `${Math.round(value).toLocaleString('en-US')}/s` : `${value} ${unit}`;
 }

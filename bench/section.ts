@@ -7,6 +7,8 @@ export interface BenchContext {
   /** Seconds of each measurement. */
   readonly seconds: number;
   readonly servers: ServerOptions;
+  /** A Python to ask for TensorFlow; empty: none. */
+  readonly python: string;
   /** Says on the terminal what happens. */
   say(line: string): void;
 }
@@ -18,7 +20,7 @@ export interface BenchRow {
   readonly values: readonly string[];
   readonly figure: number;
   /** `x`: a ratio. */
-  readonly unit: 'x' | 'ms' | '/s' | 'errors';
+  readonly unit: 'x' | 'ms' | 's' | '/s' | 'errors' | 'transposes';
   /** Null: for information. */
   readonly target: { readonly atLeast: number } | { readonly atMost: number } | null;
   /** What `figure` is, such as `of naive`. */

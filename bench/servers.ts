@@ -20,6 +20,13 @@ export interface BenchServer extends AsyncDisposable {
   readonly grpcPort: number;
 }
 
+/** A model with versions in a folder. */
+export interface ServedModel {
+  readonly name: string;
+  readonly basePath: string;
+  readonly platform: 'onnx' | 'tensorflow';
+}
+
 /** How servers are started. */
 export interface ServerOptions {
   /** The name of a process (`embedded`, `gateway`, `batcher`, `worker-gpu`, `registry`, `naive`, …) whose CPU profile is written; empty: none. */
@@ -50,7 +57,7 @@ export async function startBareHttp2(options: ServerOptions): Promise<BenchServe
 }
 
 /** Headrace in one process, with batching. */
-export async function startEmbedded(models: readonly BenchModel[], options: ServerOptions): Promise<BenchServer> {
+export async function startEmbedded(models: readonly (BenchModel | ServedModel)[], options: ServerOptions): Promise<BenchServer> {
   await using starting = new AsyncDisposableStack();
   const config = starting.use(configFiles(models));
   const [restPort, grpcPort] = await Promise.all([freePort(), freePort()]);
@@ -84,7 +91,7 @@ export async function startMesh(models: readonly BenchModel[], options: ServerOp
 }
 
 /** A ModelServerConfig and BatchingParameters in a folder of their own: as many batches at once as there are processors, and no waiting. */
-function configFiles(models: readonly BenchModel[]): Disposable & { readonly flags: readonly string[] } {
+function configFiles(models: readonly (BenchModel | ServedModel)[]): Disposable & { readonly flags: readonly string[] } {
   const folder = mkdtempSync(join(tmpdir(), 'headrace-bench-'));
   const config = join(folder, 'models.config');
   const batching = join(folder, 'batching.config');
@@ -98,10 +105,13 @@ function configFiles(models: readonly BenchModel[]): Disposable & { readonly fla
 }
 
 /** The models as a ModelServerConfig; version 1 of each unless `version` says otherwise. */
-export function modelConfigText(models: readonly BenchModel[], version = 1): string {
+export function modelConfigText(models: readonly (BenchModel | ServedModel)[], version = 1): string {
   const policy = `model_version_policy { specific { versions: ${version} } }`;
-  const configs = models.map(
-    (model) => `  config { name: "${model.name}" base_path: "${modelFolder(model)}" model_platform: "onnx" ${policy} }`,
+  const served = models.map((model): ServedModel => {
+    return 'basePath' in model ? model : { name: model.name, basePath: modelFolder(model), platform: 'onnx' };
+  });
+  const configs = served.map(
+    ({ name, basePath, platform }) => `  config { name: "${name}" base_path: "${basePath}" model_platform: "${platform}" ${policy} }`,
   );
   return `model_config_list {\n${configs.join('\n')}\n}\n`;
 }
@@ -136,7 +146,7 @@ async function serving(child: AsyncDisposable, ports: { readonly restPort: numbe
   return { ...ports, [Symbol.asyncDispose]: () => child[Symbol.asyncDispose]() };
 }
 
-async function untilAvailable(restPort: number, models: readonly BenchModel[]): Promise<void> {
+async function untilAvailable(restPort: number, models: readonly { readonly name: string }[]): Promise<void> {
   const deadline = performance.now() + READY_WITHIN_MS;
   for (const { name } of models) {
     for (;;) {

@@ -41,6 +41,6 @@ export const ONNX = {
   tensorType: { elementType: 1, shape: 2 },
   shape: { dim: 1 },
   dimension: { value: 1, param: 2 },
-  function: { name: 1, input: 4, output: 5, attribute: 6, node: 7, opsetImport: 9, domain: 10 },
+  function: { name: 1, input: 4, output: 5, attribute: 6, node: 7, opsetImport: 9, domain: 10, attributeDefault: 11 },
   entry: { key: 1, value: 2 },
 } as const;

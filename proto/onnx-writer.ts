@@ -74,7 +74,11 @@ export interface OnnxFunction {
   readonly outputs: readonly string[];
   /** Names of the attributes that a caller gives. */
   readonly attributes?: readonly string[];
+  /** Attributes that a caller may give, with what they are otherwise. */
+  readonly defaults?: Readonly<Record<string, OnnxAttribute>>;
   readonly nodes: readonly OnnxNode[];
+  /** The version of ONNX's own operators that `nodes` use; default: the model's. */
+  readonly opset?: number;
 }
 
 /** A graph: a model's, or one that a node runs (If, Loop, Scan). The latter may use values of the graphs around it by their names. */
@@ -115,6 +119,18 @@ export function buildModel(model: OnnxModel): Uint8Array {
   return writer.finish();
 }
 
+/**
+ * Functions as fields of a ModelProto, with the operator domains that they need: appended to the bytes of a model they become part of it. `opset`: that of
+ * functions that name none.
+ */
+export function buildFunctions(functions: readonly OnnxFunction[], opset: number): Uint8Array {
+  const writer = new WireWriter(4096);
+  const parts = { nodes: [], functions, opset };
+  for (const [domain, version] of domainsOf(parts)) writeOpset(writer, ONNX.model.opsetImport, domain, version);
+  for (const one of functions) writer.delimited(ONNX.model.functions, () => writeFunction(writer, one, parts));
+  return writer.finish();
+}
+
 function irVersionOf(opset: number): number {
   if (opset <= 18) return 8;
   return opset <= 20 ? 9 : 10;
@@ -137,7 +153,7 @@ function isGraph(value: OnnxAttribute): value is { readonly graph: OnnxGraph } {
   return typeof value === 'object' && 'graph' in value;
 }
 
-function domainsOf(model: OnnxModel): ReadonlyMap<string, number> {
+function domainsOf(model: Pick<OnnxModel, 'nodes' | 'functions' | 'domains'>): ReadonlyMap<string, number> {
   const nodes = withInner([...model.nodes, ...(model.functions ?? []).flatMap((one) => one.nodes)]);
   const used = [...nodes.map((node) => node.domain ?? ''), ...(model.functions ?? []).map((one) => one.domain)];
   const other = used.filter((domain) => domain !== '' && domain !== 'ai.onnx');
@@ -159,13 +175,16 @@ function writeGraph(writer: WireWriter, graph: OnnxGraph): void {
   for (const output of graph.outputs) writer.delimited(ONNX.graph.output, () => writeValue(writer, output));
 }
 
-function writeFunction(writer: WireWriter, one: OnnxFunction, model: OnnxModel): void {
+function writeFunction(writer: WireWriter, one: OnnxFunction, model: Pick<OnnxModel, 'nodes' | 'functions' | 'domains' | 'opset'>): void {
   writer.stringField(ONNX.function.name, one.name);
   for (const input of one.inputs) writer.stringField(ONNX.function.input, input);
   for (const output of one.outputs) writer.stringField(ONNX.function.output, output);
   for (const attribute of one.attributes ?? []) writer.stringField(ONNX.function.attribute, attribute);
+  for (const [name, value] of Object.entries(one.defaults ?? {})) {
+    writer.delimited(ONNX.function.attributeDefault, () => writeAttribute(writer, name, value));
+  }
   for (const node of one.nodes) writer.delimited(ONNX.function.node, () => writeNode(writer, node));
-  writeOpset(writer, ONNX.function.opsetImport, '', model.opset);
+  writeOpset(writer, ONNX.function.opsetImport, '', one.opset ?? model.opset);
   for (const [domain, version] of domainsOf(model)) writeOpset(writer, ONNX.function.opsetImport, domain, version);
   writer.stringField(ONNX.function.domain, one.domain);
 }

@@ -1,6 +1,6 @@
 /**
- * Writes test/fixtures/twins: ONNX models with the signatures and the arithmetic of the SavedModels that the conformance transcripts were
- * recorded with, so that the recorded requests can be replayed before a SavedModel can be imported.
+ * Writes test/fixtures/twins: ONNX models with the signatures and the arithmetic of two of the SavedModels that the conformance transcripts were
+ * recorded with, for tests that want them everywhere, at once and without an import.
  *
  *     node scripts/make-twins.ts
  */
@@ -17,7 +17,6 @@ rmSync(root, { recursive: true, force: true });
 writeHalfPlusTwo('half_plus_two/00000123');
 writeIdent('ident/1');
 writeIdent('ident/3');
-writeFolder('mlp/1', { signatures: { serving_default: mlpSignature() }, models: {} });
 
 /** One input or output of signatures.json. */
 interface TensorEntry {
@@ -174,15 +173,6 @@ function bytesSignature(): SignatureEntry {
       len: { dtype: 'DT_INT32', shape: [-1], tensor_name: 'PartitionedCall_2:0', host: { op: 'StringLength', input } },
       out_bytes: { dtype: 'DT_STRING', shape: [-1], tensor_name: 'PartitionedCall_2:1', host: { op: 'Identity', input } },
     },
-  };
-}
-
-/** For the net of mlp64.onnx, which is not ours to commit: the replay copies it beside this signature. */
-function mlpSignature(): SignatureEntry {
-  return {
-    method: 'predict',
-    inputs: { x: { dtype: 'DT_FLOAT', shape: [-1, 64], onnx: 'x', tensor_name: 'serving_default_x:0' } },
-    outputs: { y: { dtype: 'DT_FLOAT', shape: [-1, 10], onnx: 'y', tensor_name: 'StatefulPartitionedCall:0' } },
   };
 }
 

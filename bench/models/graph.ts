@@ -1,5 +1,5 @@
 /** Builds graphs node by node, with random weights from a seeded generator. */
-import { elementCount } from '#mesh/tensor.ts';
+import { elementCount, type Tensor } from '#mesh/tensor.ts';
 import { buildModel, type OnnxAttribute, type OnnxInitializer, type OnnxNode, type OnnxValue } from '#proto/onnx-writer.ts';
 
 const OPSET = 17;
@@ -16,9 +16,17 @@ export class GraphBuilder {
 
   /** A node with one output. */
   node(op: string, inputs: readonly string[], attributes: Readonly<Record<string, OnnxAttribute>> = {}): string {
-    const output = `${op.toLowerCase()}_${this.#nodes.length}`;
-    this.#nodes.push({ op, inputs, outputs: [output], attributes });
+    const [output] = this.nodes(op, inputs, 1, attributes);
+    if (output === undefined) throw new TypeError('a node of one output gave none (this is a bug)');
     return output;
+  }
+
+  /** A node with several outputs. */
+  nodes(op: string, inputs: readonly string[], count: number, attributes: Readonly<Record<string, OnnxAttribute>> = {}): readonly string[] {
+    const name = `${op.toLowerCase()}_${this.#nodes.length}`;
+    const outputs = Array.from({ length: count }, (_, index) => (count === 1 ? name : `${name}_${index}`));
+    this.#nodes.push({ op, inputs, outputs, attributes });
+    return outputs;
   }
 
   /** Uniform weights with the variance 1 / fanIn, so that signals keep their size from layer to layer. */
@@ -30,6 +38,13 @@ export class GraphBuilder {
   /** The same value everywhere. */
   filled(shape: readonly number[], value: number): string {
     return this.#constant(shape, () => value);
+  }
+
+  /** Weights from elsewhere. */
+  given({ dtype, shape, bytes }: Tensor): string {
+    const name = `weights_${this.#initializers.length}`;
+    this.#initializers.push({ name, dtype, shape, bytes });
+    return name;
   }
 
   /** A constant of whole numbers: axes, shapes. */
@@ -47,8 +62,18 @@ export class GraphBuilder {
 
   /** The finished model; `result` becomes its output. */
   finish(name: string, inputs: readonly OnnxValue[], output: OnnxValue, result: string): Uint8Array {
-    this.#nodes.push({ op: 'Identity', inputs: [result], outputs: [output.name] });
-    return buildModel({ name, opset: OPSET, inputs, outputs: [output], initializers: this.#initializers, nodes: this.#nodes });
+    return this.finishAll(name, inputs, [{ value: result, output }]);
+  }
+
+  /** The finished model of several outputs. */
+  finishAll(
+    name: string,
+    inputs: readonly OnnxValue[],
+    results: readonly { readonly value: string; readonly output: OnnxValue }[],
+  ): Uint8Array {
+    for (const { value, output } of results) this.#nodes.push({ op: 'Identity', inputs: [value], outputs: [output.name] });
+    const outputs = results.map(({ output }) => output);
+    return buildModel({ name, opset: OPSET, inputs, outputs, initializers: this.#initializers, nodes: this.#nodes });
   }
 
   #constant(shape: readonly number[], next: () => number): string {

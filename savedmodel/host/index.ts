@@ -26,6 +26,7 @@ import { SPARSE_OPS } from './sparse.ts';
 import { CROSS_OPS } from './sparse-cross.ts';
 import { STRING_OPS } from './string-ops.ts';
 import { SPLIT_OPS } from './string-split.ts';
+import { NORMALISATION_OPS } from './text-normalisation.ts';
 import { UNICODE_OPS } from './unicode.ts';
 
 /** Kernels by op name. An op that is not here (nor translated to ONNX, nor a table op) is refused when a model loads. */
@@ -39,6 +40,7 @@ export const HOST_OPS: ReadonlyMap<string, HostKernel> = new Map(
     SPLIT_OPS,
     FORMAT_OPS,
     UNICODE_OPS,
+    NORMALISATION_OPS,
     CSV_OPS,
     EXAMPLE_OPS,
     SEQUENCE_OPS,

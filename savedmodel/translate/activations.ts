@@ -1,21 +1,24 @@
 /** Activations, softmax and losses of them. */
 import { floatAttr } from './attributes.ts';
+import { elementwise } from './channel-order.ts';
 import type { TranslationContext, Translator, TypedValue } from './translator.ts';
 
 const like = (context: TranslationContext, value: TypedValue, number: number) => context.scalar(number, value.dtype);
 
 const activation =
   (op: string): Translator =>
-  (_node, _inputs, context) => [context.compute(op, [context.input(0)], context.input(0))];
+  (_node, _inputs, context) => [elementwise(context.input(0), (data) => context.compute(op, [data], data), context)];
 
 const relu6: Translator = (_node, _inputs, context) => {
   const x = context.input(0);
-  return [context.binary('Min', context.binary('Max', x, like(context, x, 0)), like(context, x, 6))];
+  if (x.dtype !== 'float') return [context.binary('Min', context.binary('Max', x, like(context, x, 0)), like(context, x, 6))];
+  return [elementwise(x, (data) => context.emit('Clip', [data, like(context, x, 0), like(context, x, 6)], data), context)];
 };
 
 const leakyRelu: Translator = (node, _inputs, context) => {
   const x = context.input(0);
-  return [context.compute('LeakyRelu', [x], x, { alpha: { float: floatAttr(node, 'alpha', 0.2) } })];
+  const alpha = { float: floatAttr(node, 'alpha', 0.2) };
+  return [elementwise(x, (data) => context.compute('LeakyRelu', [data], data, { alpha }), context)];
 };
 
 const softmaxOf = (op: string, x: TypedValue, context: TranslationContext) => context.compute(op, [x], x, { axis: -1 });

@@ -12,12 +12,21 @@ export function isChannelsLast(context: TranslationContext, fallback = 'NHWC'): 
 
 /** [N, …, C] to [N, C, …], for data of `rank` axes. */
 export function toChannelsFirst(value: TypedValue, rank: number, context: TranslationContext): TypedValue {
+  if (value.channelsFirst !== undefined) return value.channelsFirst;
   return context.transpose(value, [0, rank - 1, ...spatialAxes(rank)]);
 }
 
 /** [N, C, …] to [N, …, C], for data of `rank` axes. */
 export function toChannelsLast(value: TypedValue, rank: number, context: TranslationContext): TypedValue {
-  return context.transpose(value, [0, ...spatialAxes(rank).map((axis) => axis + 1), 1]);
+  const { name, dtype, shape } = value;
+  return { ...context.transpose(value, [0, ...spatialAxes(rank).map((axis) => axis + 1), 1]), channelsFirst: { name, dtype, shape } };
+}
+
+/** Does something element by element, on the side of the transpose where the runtime can fuse it with a convolution before. */
+export function elementwise(value: TypedValue, apply: (data: TypedValue) => TypedValue, context: TranslationContext): TypedValue {
+  const { channelsFirst } = value;
+  if (!channelsFirst?.shape) return apply(value);
+  return toChannelsLast(apply(channelsFirst), channelsFirst.shape.length, context);
 }
 
 /** Axes 1 … rank - 2: those of space in channels-last data. */

@@ -99,9 +99,30 @@ function topK(value: TypedValue, count: TypedValue, context: TranslationContext)
     { dtype: 'int64' as const, shape },
   ];
   const attributes = { axis: -1, largest: 1, sorted: 1 };
-  const [values, places] = context.emitMany('TopK', [context.castTo(value, dtype), context.toInt64Vector(count)], results, attributes);
+  const axes = (value.shape ?? []).slice(0, -1).flatMap((size, axis) => (size > 0 ? [] : [axis]));
+  const longer = lengthened(context.castTo(value, dtype), axes, context);
+  const padded = results.map((result) => ({
+    ...result,
+    shape: result.shape?.map((size, axis) => (axes.includes(axis) ? -1 : size)) ?? null,
+  }));
+  const found = context.emitMany('TopK', [longer, context.toInt64Vector(count)], padded, attributes);
+  const [values, places] = found.map((one, index) => {
+    const bounds = [axes.map(() => 0), axes.map(() => -1), axes].map((numbers) => context.int64s(numbers));
+    return axes.length === 0 ? one : context.emit('Slice', [one, ...bounds], results[index] ?? one);
+  });
   if (values === undefined || places === undefined) throw new TypeError('TopK gives two outputs (this is a bug)');
   return [context.castTo(values, value.dtype), context.castTo(places, dtypeAttr(context.node, 'index_type', 'int32'))];
+}
+
+/** One more along each of these axes, zeros there: the runtime's TopK ends the process (SIGFPE) when there are no rows. */
+function lengthened(value: TypedValue, axes: readonly number[], context: TranslationContext): TypedValue {
+  return axes.reduce((longer, axis) => {
+    const sizes = (longer.shape ?? []).map((_, at) => (at === axis ? 1 : context.dimOf(longer, at)));
+    const row = { dtype: value.dtype, shape: longer.shape?.map((size, at) => (at === axis ? 1 : size)) ?? null };
+    const zeros = context.emit('Expand', [context.scalar(0, value.dtype), context.dims(sizes)], row);
+    const shape = longer.shape?.map((size, at) => (at !== axis ? size : size < 0 ? -1 : size + 1)) ?? null;
+    return context.emit('Concat', [longer, zeros], { dtype: value.dtype, shape }, { axis });
+  }, value);
 }
 
 /** A row with a number that is not finite, or a target that is not a class, is never in. */

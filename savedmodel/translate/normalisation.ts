@@ -1,17 +1,20 @@
 /** Biases and normalisation. */
 import { elementCount } from '#mesh/tensor.ts';
 import { boolAttr, floatAttr, intAttr, textAttr } from './attributes.ts';
-import { isChannelsLast, toChannelsFirst, toChannelsLast } from './channel-order.ts';
+import { elementwise, isChannelsLast, toChannelsFirst, toChannelsLast } from './channel-order.ts';
 import { unknownSizes } from './static-shapes.ts';
 import type { TranslationContext, Translator, TypedValue } from './translator.ts';
 
 const biasAdd: Translator = (node, _inputs, context) => {
   const [value, bias] = [context.input(0), context.input(1)];
   const format = textAttr(node, 'data_format', 'NHWC');
-  if (format === 'NHWC' || value.shape?.length === 2) return [context.binary('Add', value, bias)];
+  const isLast = format === 'NHWC' || value.shape?.length === 2;
+  if (isLast && !value.channelsFirst?.shape) return [context.binary('Add', value, bias)];
   const rank = context.requireRank(value);
-  const lined = context.reshape(bias, [-1, ...Array.from({ length: rank - 2 }, () => 1)]);
-  return [context.binary('Add', value, lined)];
+  const spread = [bias.shape?.[0] ?? -1, ...Array.from({ length: rank - 2 }, () => 1)];
+  const lined = bias.constant === undefined ? context.reshape(bias, spread) : context.constant({ ...bias.constant, shape: spread });
+  const add = (data: TypedValue) => context.refine(context.binary('Add', data, lined), { shape: data.shape });
+  return [isLast ? elementwise(value, add, context) : add(value)];
 };
 
 interface BatchNorm {

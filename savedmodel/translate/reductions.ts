@@ -11,7 +11,10 @@ function reduce(op: string, value: TypedValue, axes: TypedValue, keepDims: boole
   if (known?.length === 0 && op !== 'ReduceL2') return value;
   const result: TensorType = { dtype: value.dtype, shape: reducedShape(value.shape, known, keepDims) };
   const attributes = { keepdims: keepDims ? 1 : 0, noop_with_empty_axes: 1 };
-  return context.compute(op, [value], result, attributes, [context.toInt64Vector(axes)]);
+  const rank = value.shape?.length ?? 0;
+  // Of an empty value the runtime reduces no axis that is counted from the end.
+  const counted = known?.every((axis) => axis >= -rank) ? context.int64s(known.map((axis) => fromStart(axis, rank))) : null;
+  return context.compute(op, [value], result, attributes, [counted ?? context.toInt64Vector(axes)]);
 }
 
 function reduction(op: string): Translator {
@@ -38,7 +41,9 @@ function logical(op: 'All' | 'Any'): Translator {
 function argExtreme(op: string): Translator {
   return (node, _inputs, context) => {
     const value = context.input(0);
-    const [axis = 0] = context.requireInts(context.input(1), 'the axis');
+    const [given = 0] = context.requireInts(context.input(1), 'the axis');
+    // As in `reduce`.
+    const axis = value.shape === null ? given : fromStart(given, value.shape.length);
     const result: TensorType = { dtype: 'int64', shape: reducedShape(value.shape, [axis], false) };
     const index = context.compute(op, [value], result, { axis, keepdims: 0 });
     return [context.castTo(index, dtypeAttr(node, 'output_type', 'int64'))];

@@ -67,7 +67,9 @@ const bucketize: Translator = (node, _inputs, context) => {
   const isBelow = context.binary('Less', context.unsqueeze(context.castTo(value, wide), [-1]), edges, 'bool');
   const passed = context.emit('Not', [isBelow], { dtype: 'bool', shape: isBelow.shape });
   const counted = { dtype: 'int32' as const, shape: value.shape };
-  return [context.emit('ReduceSum', [context.castTo(passed, 'int32'), context.int64s([-1])], counted, { keepdims: 0 })];
+  // Of an empty value the runtime reduces no axis that is counted from the end.
+  const last = context.int64s([value.shape?.length ?? -1]);
+  return [context.emit('ReduceSum', [context.castTo(passed, 'int32'), last], counted, { keepdims: 0 })];
 };
 
 /** SearchSorted per row: counts the elements of the row below (LowerBound) or not above (UpperBound) each value. */

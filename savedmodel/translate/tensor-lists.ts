@@ -45,14 +45,27 @@ function shapeAt(inputs: readonly Value[], index: number, context: TranslationCo
   return sizes?.map((size) => size ?? -1) ?? null;
 }
 
-/** Writes an item in its place. */
-export function writeItem(list: ListValue, index: TypedValue, item: TypedValue, context: TranslationContext): ListValue {
+/** Writes an item in its place; where the list `grows`, a place behind its end is put there first, with zeros before it. */
+export function writeItem(list: ListValue, index: TypedValue, item: TypedValue, context: TranslationContext, grows = false): ListValue {
   if (list.list === 'collected') {
     list.items.push(item);
     return list;
   }
-  const place = context.reshape(context.castTo(index, 'int64'), [1, 1]);
-  return stackedList(scatter(stackFor(list, item, context), place, context.unsqueeze(item, [0]), 'none', context));
+  const wide = context.castTo(index, 'int64');
+  const elements = stackFor(list, item, context);
+  const target = grows ? grownTo(elements, context.reshape(wide, [1]), context) : elements;
+  const written = scatter(target, context.reshape(wide, [1, 1]), context.unsqueeze(item, [0]), 'none', context);
+  return stackedList(written);
+}
+
+/** Elements with zeros behind them up to an index, int64 [1]. */
+function grownTo(elements: TypedValue, index: TypedValue, context: TranslationContext): TypedValue {
+  const beyond = context.binary('Sub', context.binary('Add', index, context.int64s([1])), firstSize(elements, context));
+  const missing = context.binary('Max', beyond, context.int64s([0]));
+  const inner = elements.shape?.slice(1) ?? null;
+  const zeros = zeroRows(elements.dtype, missing, innerSizes(elements, context), inner, context);
+  const shape = inner === null ? null : [-1, ...inner];
+  return context.compute('Concat', [elements, zeros], { dtype: elements.dtype, shape }, { axis: 0 });
 }
 
 /** Reads the item of an index. `known` is what the reader says of its shape. */
@@ -98,14 +111,9 @@ const empty: ListTranslator = (inputs, context) => {
   return [{ list: 'unwritten', dtype, element: shapeAt(inputs, 0, context), count: context.scalar(0, 'int64') }];
 };
 
-const GROWS = 'a list that grows where it is written has no ONNX operator';
-
 const setItem: ListTranslator = (inputs, context) => {
-  const list = listAt(inputs, 0, context);
-  if (list.list !== 'collected' && boolAttr(context.node, 'resize_if_index_out_of_bounds', false)) {
-    throw context.unsupported(GROWS);
-  }
-  return [writeItem(list, tensorAt(inputs, 1, context), tensorAt(inputs, 2, context), context)];
+  const grows = boolAttr(context.node, 'resize_if_index_out_of_bounds', false);
+  return [writeItem(listAt(inputs, 0, context), tensorAt(inputs, 1, context), tensorAt(inputs, 2, context), context, grows)];
 };
 
 const getItem: ListTranslator = (inputs, context) => {
@@ -185,7 +193,7 @@ const scatterNew: ListTranslator = (inputs, context) => {
 const scatterInto: ListTranslator = (inputs, context) => {
   const [list, rows, indices] = [listAt(inputs, 0, context), tensorAt(inputs, 1, context), tensorAt(inputs, 2, context)];
   if (list.list === 'unwritten' && countingLimit(context.node.inputs[2]) !== undefined) return [stackedList(rows)];
-  if (boolAttr(context.node, '_grows', false)) throw context.unsupported(GROWS);
+  if (boolAttr(context.node, '_grows', false)) throw context.unsupported('a list that grows where it is scattered to has no ONNX operator');
   return [scatterItems(list, indices, rows, context)];
 };
 

@@ -1,7 +1,12 @@
 /** Builds an ONNX model out of a region of a flat graph. */
 import type { OnnxModel } from '#proto/onnx-writer.ts';
 import type { FlatNode, ValueRef } from '../flat-graph.ts';
+import { functionsOf, translateCall } from '../ops/function-call.ts';
+import { type FunctionOp, isFunctionOp, type LibraryOp } from '../ops/op-library.ts';
+import { NO_PLANNED_OPS, type PlannedOps } from '../ops/planned-ops.ts';
+import { blockLstmLoop } from './block-cells.ts';
 import { translateCase, translateIf } from './branches.ts';
+import { translateDilated } from './dilated-convolutions.ts';
 import { GraphBuilder } from './graph-builder.ts';
 import type { Value } from './list-value.ts';
 import { translateWhile } from './loops.ts';
@@ -38,6 +43,8 @@ export interface Region {
    * is a reference becomes an external initializer of the model; up to 64 KiB it is loaded instead when it is used.
    */
   readonly constants?: BoundConstants;
+  /** Custom ops: those that are functions become calls, and the model brings the functions. */
+  readonly ops?: PlannedOps;
 }
 
 /** A translated region. Encode `model` with `buildModel`; its initializers share bytes with the graph's constants. */
@@ -50,7 +57,14 @@ export interface TranslatedRegion {
 /** Translates a region. Throws UntranslatableError for an op that has no translator or a use of it that has none. */
 export function translateGraph(region: Region): TranslatedRegion {
   const builder = new GraphBuilder();
-  const scope = new Scope(builder, region.constants ?? new Map(), dispatch);
+  const { ops = NO_PLANNED_OPS } = region;
+  const called = new Set<LibraryOp<FunctionOp>>();
+  const scope = new Scope(builder, region.constants ?? new Map(), (node, inside) => {
+    const op = ops.find(node.op);
+    if (op === undefined || !isFunctionOp(op)) return dispatch(node, inside);
+    called.add(op);
+    return naming(node, () => translateCall(op, node, inside));
+  });
   for (const fetch of region.fetches) builder.pool.freshName(fetch.name);
   const inputs = region.feeds.map(({ value, name, dtype, shape }) => ({
     value,
@@ -72,6 +86,7 @@ export function translateGraph(region: Region): TranslatedRegion {
       outputs: outputs.map(({ fetch, value }) => ({ name: fetch.name, dtype: value.dtype, shape: null })),
       initializers: builder.pool.usedBy(nodes),
       nodes,
+      ...(called.size === 0 ? {} : { functions: functionsOf(called, ops.library) }),
     },
     outputs: outputs.map(({ fetch, value }) => ({ ...value, name: fetch.name })),
   };
@@ -86,6 +101,9 @@ function dispatch(node: FlatNode, scope: Scope): readonly Value[] {
     return naming(node, () => lists(inputs, scope.builder.at(node, [])));
   }
   if (HANDS_ON.has(node.op)) return node.inputs.map((ref) => scope.value(ref, node));
+  if (BLOCK_LAYERS.has(node.op)) return naming(node, () => translateBlockLstm(node, scope));
+  const dilated = node.op === 'BatchToSpaceND' ? naming(node, () => translateDilated(node, scope)) : null;
+  if (dilated !== null) return dilated;
   const translator = TRANSLATORS.get(node.op);
   if (translator === undefined) throw new UntranslatableError(node, 'the op has no translator');
   const inputs = node.inputs.map((ref) => scope.tensor(ref, node));
@@ -101,8 +119,18 @@ const STRUCTURED: Readonly<Record<string, (node: FlatNode, scope: Scope) => read
   StatelessCase: translateCase,
 };
 
+function translateBlockLstm(node: FlatNode, scope: Scope): readonly Value[] {
+  const loop = blockLstmLoop(node);
+  if (loop === null) throw new UntranslatableError(node, 'it lacks inputs');
+  const inner = scope.inner();
+  inner.translate(loop.nodes);
+  return loop.outputs.map((ref) => inner.value(ref, node));
+}
+
+const BLOCK_LAYERS: ReadonlySet<string> = new Set(['BlockLSTM', 'BlockLSTMV2']);
+
 /** Ops that `translateGraph` takes, as far as names tell; and While, If and Case with bodies of such ops. */
-export const TRANSLATED_OPS: ReadonlySet<string> = new Set([...TRANSLATORS.keys(), ...Object.keys(TENSOR_LISTS)]);
+export const TRANSLATED_OPS: ReadonlySet<string> = new Set([...TRANSLATORS.keys(), ...Object.keys(TENSOR_LISTS), ...BLOCK_LAYERS]);
 
 /** Ops that hand on lists as well as tensors. */
 const HANDS_ON: ReadonlySet<string> = new Set(['Identity', 'IdentityN']);

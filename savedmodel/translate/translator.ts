@@ -20,6 +20,8 @@ export interface TypedValue extends TensorType {
   readonly constant?: Tensor;
   /** The elements of an integer scalar or vector that are known although the value is computed, such as a shape; null for an unknown one. */
   readonly partial?: readonly (number | null)[];
+  /** The same data with its channels first, when that is what was computed and this only a transpose of it. */
+  readonly channelsFirst?: TypedValue;
 }
 
 /** A constant that lies in a file beside the model: variables, and large constants of the graph. Its shape is known, its elements stay there. */

@@ -2,6 +2,7 @@
 import { ACTIVATIONS } from './activations.ts';
 import { ARITHMETIC } from './arithmetic.ts';
 import { BITS } from './bits.ts';
+import { BLOCK_CELLS } from './block-cells.ts';
 import { COMPARISON } from './comparison.ts';
 import { CONVOLUTION } from './convolution.ts';
 import { ELEMENTWISE } from './elementwise.ts';
@@ -48,6 +49,7 @@ const FAMILIES = [
   MATRICES,
   BITS,
   QUANTISATION,
+  BLOCK_CELLS,
 ];
 
 /** Translators by TensorFlow op. An op that is absent runs on the host or not at all. */

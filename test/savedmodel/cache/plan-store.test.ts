@@ -1,4 +1,4 @@
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -74,7 +74,9 @@ describe('a store of plans', () => {
     const heard: string[] = [];
     const onProgress = (percent: number, doing: string) => void heard.push(`${percent} ${doing}`);
     using made = await one.open().obtain({ folder: path, digest, tags: ['serve'] }, { signal: never, onProgress });
-    expect(heard).toEqual(['50 reading { serve }']);
+    expect(heard.at(-1)).toBe('60 reading { serve }');
+    expect(heard.slice(0, -1).every((line) => /^(1?\d|20) reading$/.test(line))).toBe(true);
+    expect(made.digest).toBe(digest);
     expect(JSON.parse(readFileSync(join(made.folder, 'plan.json'), 'utf8'))).toMatchObject({ remarks: ['hello'] });
     using found = await obtain(one.open(), '/there/is/no/such/folder', { digest });
     expect(found.folder).toBe(made.folder);
@@ -104,16 +106,21 @@ describe('a store of plans', () => {
     expect(one.entries()).toEqual([]);
   });
 
-  test('an import that is given up ends its thread and leaves nothing', async () => {
+  test.each([
+    ['reading', false],
+    ['importing', true],
+  ])('an import that is given up while it is %s stops and leaves nothing', async (_, inThread) => {
     await using one = await rig();
     const path = one.model('m', { hang: true });
     const abort = new AbortController();
     const store = one.open();
-    const onProgress = () => abort.abort(new ServeError('CANCELLED', 'not wanted any more'));
+    const onProgress = (percent: number) => {
+      if (percent > 20 === inThread) abort.abort(new ServeError('CANCELLED', 'not wanted any more'));
+    };
     await expect(store.obtain({ folder: path, digest: '', tags: ['serve'] }, { signal: abort.signal, onProgress })).rejects.toMatchObject({
       message: 'not wanted any more',
     });
-    expect(one.entries()).toEqual([]);
+    expect(existsSync(one.cacheFolder) ? one.entries() : []).toEqual([]);
   });
 
   test('a folder that cannot be made for the cache fails with the flag that names another', async () => {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import { TRANSLATORS } from '../../../savedmodel/translate/translators.ts';
+import { TRANSLATED_OPS } from '../../../savedmodel/translate/translate-graph.ts';
 import { loadOpCases, type OpCase, type OpFeed } from '../goldens/goldens.ts';
 import { buildGolden, difference, type GoldenModel, isNumeric, type ShapeKnowledge } from './golden-regions.ts';
 import { type OnnxRunResult, runOnnx } from './run-onnx.ts';
@@ -54,7 +54,7 @@ interface Refusal {
   readonly error: unknown;
 }
 
-const cases = loadOpCases().filter((one) => isNumeric(one) && TRANSLATORS.has(one.op) && hasOutputs(one));
+const cases = loadOpCases().filter((one) => isNumeric(one) && TRANSLATED_OPS.has(one.op) && hasOutputs(one));
 const refusals: Refusal[] = [];
 const built = cases.flatMap((one) =>
   (['sizes', 'ranks'] as const).flatMap((knowledge) => {

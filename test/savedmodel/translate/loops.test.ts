@@ -3,7 +3,7 @@ import type { FlatNode } from '../../../savedmodel/flat-graph.ts';
 import { tensorOf } from '../../../savedmodel/translate/constants.ts';
 import { translateGraph } from '../../../savedmodel/translate/translate-graph.ts';
 import { UntranslatableError } from '../../../savedmodel/translate/untranslatable.ts';
-import { answers, body, constant, dtype, type Feed, int, node, regionOf } from './flat-nodes.ts';
+import { answers, body, bool, constant, dtype, type Feed, int, node, regionOf } from './flat-nodes.ts';
 
 const FLOAT = dtype(1);
 const zero = constant('zero', 'int32', [], [0]);
@@ -229,6 +229,31 @@ describe('a list in a loop', () => {
       outside: [first],
     });
     expect(answers([n, x], [stack(second, 1)])).toMatchObject([{ shape: [4, 2, 3] }]);
+  });
+
+  test('that grows where it is written has zeros before what is written behind its end', () => {
+    const empty = reserve(zero, nothing);
+    const two = constant('two', 'int32', [], [2]);
+    const grows = { ...attrs, resize_if_index_out_of_bounds: bool(true) };
+    const loop = counted({
+      initials: [empty],
+      round: (counter, [list = zero]) => {
+        const item = node('item', 'Cast', [node('next', 'AddV2', [counter, one])], { DstT: FLOAT });
+        return [node('set', 'TensorListSetItem', [list, node('place', 'Mul', [counter, two]), item], grows)];
+      },
+      outside: [two],
+    });
+    expect(answers([n], [stack(loop, 1)])).toEqual([{ shape: [7], values: [1, 0, 2, 0, 3, 0, 4] }]);
+  });
+
+  test('whose elements may differ in length is not joined', () => {
+    const list = fromX();
+    const joined = node('joined', 'TensorListConcatV2', [list, unknown, nothing], attrs, { outputCount: 2 });
+    expect(() => translateGraph(regionOf([x], [joined]))).toThrow(expect.objectContaining({ code: 'UNIMPLEMENTED', node: joined }));
+    expect(answers([{ ...x, shape: [-1, 3] }], [joined, output(joined, 1)])).toEqual([
+      { shape: [6], values: [1, 2, 3, 4, 5, 6] },
+      { shape: [2], values: [3, 3] },
+    ]);
   });
 
   test('from outside of the region is refused', () => {
