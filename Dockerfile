@@ -21,9 +21,12 @@ FROM ${NODE_IMAGE} AS cpu
 WORKDIR /app
 COPY --from=packages /app/node_modules node_modules
 COPY --from=app /app .
+# Imported SavedModels. Whatever user the container runs as may write there, and a volume that is mounted there starts out like it.
+RUN install -d -m 1777 /var/cache/headrace
 # glibc gives large freed blocks back to the system only with a fixed threshold: unloading a model then returns its memory.
 ENV NODE_ENV=production \
     MALLOC_MMAP_THRESHOLD_=131072 \
+    HEADRACE_IMPORT_CACHE_DIR=/var/cache/headrace \
     MODEL_NAME=model \
     MODEL_BASE_PATH=/models \
     HOME=/tmp
@@ -40,8 +43,10 @@ WORKDIR /app
 COPY --from=cpu /usr/local/bin/node /usr/local/bin/node
 COPY --from=packages-gpu /app/node_modules node_modules
 COPY --from=app /app .
+RUN install -d -m 1777 /var/cache/headrace
 ENV NODE_ENV=production \
     MALLOC_MMAP_THRESHOLD_=131072 \
+    HEADRACE_IMPORT_CACHE_DIR=/var/cache/headrace \
     MODEL_NAME=model \
     MODEL_BASE_PATH=/models \
     HOME=/tmp \

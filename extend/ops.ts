@@ -19,24 +19,26 @@ export interface OpInterface {
   readonly domain?: string;
   /** One for each output, in order. */
   readonly outputs: readonly OpOutput[];
+  /** Rows along dimension 0 of inputs and outputs are independent, so that requests may share a batch; default false. */
+  readonly batchable?: boolean;
 }
 
 /** What an output is. */
 export interface OpOutput {
   /** A dtype, that of an input (its index), or that of an attribute. */
   readonly dtype: DType | { readonly like: number } | { readonly attribute: string };
+  /** Its name in TensorFlow's registration. Needed only for an op of several outputs in the functions of a SavedModel that does not carry the registration. */
+  readonly name?: string;
 }
 
 /** An op that TypeScript (or WASM that the module instantiates) computes on the executor's thread, between ONNX segments. */
 export interface KernelOp extends OpInterface {
   readonly form: 'kernel';
   /**
-   * Computes the outputs; must not change the inputs, nor keep them. Throws for what the caller can mend; the text reaches the client with
-   * the op's name and the node's. Runs under the time and memory limits of user code.
+   * Computes the outputs, at once (a promise is refused); must not change the inputs, nor keep them or what it gave. Throws for what the
+   * caller can mend: the text reaches the client with the op's name and the node's. Runs under the time and memory limits of user code.
    */
   readonly run: (inputs: readonly TypedTensor[], attributes: OpAttributes) => readonly TypedTensor[];
-  /** Rows along dimension 0 of inputs and outputs are independent, so that requests may share a batch; default false. */
-  readonly batchable?: boolean;
   /** Shapes of the outputs from those of the inputs. Where it is there, results are held to it, and it helps translating what follows. */
   readonly shapes?: (inputs: readonly PartialShape[], attributes: OpAttributes) => readonly PartialShape[];
 }

@@ -69,6 +69,14 @@ export interface RunSettings {
   readonly loadRetryIntervalMicros: number;
 }
 
+/** What of a SavedModel is imported: with the importer's version this is the address of the result in an import cache. */
+export interface ImportSource {
+  /** SHA-256 over the files that an import reads, in hex; empty: not known. */
+  readonly digest: string;
+  /** Those of the MetaGraph that is served. */
+  readonly tags: readonly string[];
+}
+
 /** One version that a worker shall hold. */
 export interface AssignedServable {
   readonly id: ServableId;
@@ -76,6 +84,8 @@ export interface AssignedServable {
   readonly path: string;
   /** `tensorflow`, `onnx`, or empty to find out from the folder. */
   readonly platform: string;
+  /** For a version that has to be imported: what of it. Absent for every other one. */
+  readonly imported?: ImportSource;
   /** The batching of this servable; null: one request at a time. */
   readonly batching: BatchingLimits | null;
   /**

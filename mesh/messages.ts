@@ -13,7 +13,7 @@ import { type BatchId, type ClaimId, isMemberId, type MemberId, type RequestId, 
 import { DTYPES, type DType, dtypeFromNumber, elementCount } from './tensor.ts';
 
 /** Raised with every change of a frame's layout. A member that reads another version answers nothing and says so in its log. */
-export const WIRE_VERSION = 1;
+export const WIRE_VERSION = 2;
 
 /** A tensor as it travels: its bytes inline, or a claim on bytes that a member holds (see `blobs.ts`). */
 export interface WireTensor {
@@ -45,6 +45,8 @@ export interface SubmittedRequest {
   readonly attempt: number;
   /** W3C traceparent of the span that waits for the answer; empty without tracing. */
   readonly traceparent: string;
+  /** Keys of the servables that wait for the answer, the first caller first; absent for a request of a client. */
+  readonly callers?: readonly string[] | undefined;
   /** The encoded inputs: `encodeTensors`. */
   readonly body: Uint8Array;
 }
@@ -74,6 +76,8 @@ export interface BatchPart {
   /** Milliseconds spent in the lane, for the answer's timings. */
   readonly queuedMs: number;
   readonly traceparent: string;
+  /** As the request has them. */
+  readonly callers?: readonly string[] | undefined;
   readonly body: Uint8Array;
 }
 
@@ -148,7 +152,9 @@ export function encodeSubmit(frame: SubmitFrame): Uint8Array {
       texts(writer, request.outputs);
       writer.text(request.laneKey);
     }
-    writer.u32(request.rows).f64(request.budgetMs).u16(request.attempt).text(request.traceparent).bytes(request.body);
+    writer.u32(request.rows).f64(request.budgetMs).u16(request.attempt).text(request.traceparent);
+    writeCallers(writer, request.callers);
+    writer.bytes(request.body);
   }
   return writer.finish();
 }
@@ -178,6 +184,7 @@ export function decodeSubmit(bytes: Uint8Array): SubmitFrame {
       budgetMs: span(reader.f64()),
       attempt: reader.u16(),
       traceparent: reader.text(),
+      callers: readCallers(reader),
       body: reader.bytes(),
     };
   });
@@ -222,7 +229,9 @@ export function encodeBatch(frame: BatchFrame): Uint8Array {
       .u32(part.rowStart)
       .u32(part.rowCount)
       .u32(part.totalRows);
-    writer.f64(part.budgetMs).f64(part.queuedMs).text(part.traceparent).bytes(part.body);
+    writer.f64(part.budgetMs).f64(part.queuedMs).text(part.traceparent);
+    writeCallers(writer, part.callers);
+    writer.bytes(part.body);
     gatewayId = part.gatewayId;
   }
   return writer.finish();
@@ -251,6 +260,7 @@ export function decodeBatch(bytes: Uint8Array): BatchFrame {
         budgetMs: span(reader.f64()),
         queuedMs: span(reader.f64()),
         traceparent: reader.text(),
+        callers: readCallers(reader),
         body: reader.bytes(),
       }),
     ),
@@ -437,6 +447,17 @@ function list<Item>(reader: ByteReader, read: () => Item): Item[] {
 function texts(writer: ByteWriter, values: readonly string[]): void {
   writer.u16(values.length);
   for (const value of values) writer.text(value);
+}
+
+/** Nearly no request has any: one byte then. */
+function writeCallers(writer: ByteWriter, callers: readonly string[] | undefined): void {
+  writer.u8(callers?.length ?? 0);
+  if (callers !== undefined) for (const caller of callers) writer.text(caller);
+}
+
+function readCallers(reader: ByteReader): readonly string[] | undefined {
+  const count = reader.u8();
+  return count === 0 ? undefined : Array.from({ length: count }, () => reader.text());
 }
 
 function readTexts(reader: ByteReader): string[] {

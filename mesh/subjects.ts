@@ -23,6 +23,12 @@ export function createSubjects(root: string) {
     signatures: (worker: MemberId) => `${root}.worker.${worker}.signatures`,
     /** AnswerFrames for one gateway. */
     answer: (gateway: MemberId) => `${root}.gateway.${gateway}.answer`,
+    /** InferCalls of workers, for any gateway: see `infer-call.ts`. */
+    call: `${root}.call`,
+    /** What gateways answer to one InferCall of a worker. */
+    callReply: (worker: MemberId, call: number | '*') => `${root}.worker.${worker}.call.${call}`,
+    /** A worker waits no more for the answer of an InferCall: every gateway hears it. */
+    callCancel: `${root}.call.cancel`,
     /** Chunks of a held blob: see `blobs.ts`. */
     blob: (holder: MemberId) => `${root}.member.${holder}.blob`,
     /** Routing updates from the leading registry to all gateways and batchers (JSON): see `control.ts`. */

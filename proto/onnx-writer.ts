@@ -120,13 +120,15 @@ export function buildModel(model: OnnxModel): Uint8Array {
 }
 
 /**
- * Functions as fields of a ModelProto, with the operator domains that they need: appended to the bytes of a model they become part of it. `opset`: that of
- * functions that name none.
+ * Functions as fields of a ModelProto, with the operator domains that they need beyond those that the model imports: appended to the bytes of a model they
+ * become part of it. `opset`: that of functions that name none.
  */
-export function buildFunctions(functions: readonly OnnxFunction[], opset: number): Uint8Array {
+export function buildFunctions(functions: readonly OnnxFunction[], opset: number, imported: ReadonlySet<string> = new Set()): Uint8Array {
   const writer = new WireWriter(4096);
   const parts = { nodes: [], functions, opset };
-  for (const [domain, version] of domainsOf(parts)) writeOpset(writer, ONNX.model.opsetImport, domain, version);
+  for (const [domain, version] of domainsOf(parts)) {
+    if (!imported.has(domain)) writeOpset(writer, ONNX.model.opsetImport, domain, version);
+  }
   for (const one of functions) writer.delimited(ONNX.model.functions, () => writeFunction(writer, one, parts));
   return writer.finish();
 }

@@ -1,6 +1,8 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { buildModel } from '#proto/onnx-writer.ts';
+import { loadOpLibrary, type OpModuleLayers } from './ops/load-op-library.ts';
+import { NO_OPS } from './ops/op-library.ts';
 import { buildPlan } from './plan/build-plan.ts';
 import { CONSTANTS_FILE, PLAN_FILE, type Plan } from './plan/plan.ts';
 import { WEIGHTS_FILE } from './plan/segments.ts';
@@ -15,6 +17,10 @@ export interface ImportOptions {
   readonly tags: readonly string[];
   /** An empty folder, which gets the plan. */
   readonly into: string;
+  /** Modules of custom ops: they are run. Default: none. */
+  readonly modules?: OpModuleLayers;
+  /** Called before and after user code runs, with the name of the code: the caller holds it to a limit. */
+  readonly onUserCode?: (name: string | null) => void;
   /** Called now and then with whole percents and a word. */
   readonly onProgress?: (percent: number, doing: string) => void;
   /** Stops the import between two files. */
@@ -26,12 +32,14 @@ export interface ImportOptions {
  * with one is whole). Large weights are copied tensor by tensor. Rejects with ServeError: NOT_FOUND without such a SavedModel or MetaGraph, DATA_LOSS for a
  * damaged one, UNIMPLEMENTED naming op, node and function for one of which no signature can be served.
  */
-export async function importSavedModel({ folder, tags, into, onProgress = () => {}, signal }: ImportOptions): Promise<Plan> {
+export async function importSavedModel(options: ImportOptions): Promise<Plan> {
+  const { folder, tags, into, modules, onProgress = () => {}, onUserCode = () => {}, signal } = options;
   onProgress(0, 'reading the graph');
   const source = await readSavedModel(folder, { tags });
   signal?.throwIfAborted();
   onProgress(10, 'translating');
-  const { plan, models, weights, constants } = await buildPlan(source, { onnxOps: ONNX_OPS, hostOps: HOST_STEP_OPS });
+  const library = modules === undefined ? NO_OPS : await loadOpLibrary(modules, onUserCode);
+  const { plan, models, weights, constants } = await buildPlan(source, { onnxOps: ONNX_OPS, hostOps: HOST_STEP_OPS, library });
   const totalBytes = Math.max(1, weights.byteLength + constants.byteLength);
   const writing = (before: number) => ({
     onBytes: (bytes: number) => onProgress(40 + Math.floor((55 * (before + bytes)) / totalBytes), 'copying weights'),

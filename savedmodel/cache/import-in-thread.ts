@@ -1,7 +1,9 @@
 /** Imports are minutes of computing at worst: each has a thread of its own, beside a service's main thread and beside its executors. */
 import { Worker } from 'node:worker_threads';
 import { ServeError, type StatusCode } from '#mesh/errors.ts';
+import type { OpModuleLayers } from '../ops/load-op-library.ts';
 import { codeOf, messageOf } from './system-error.ts';
+import { type UserCodeBounds, watchUserCode } from './user-code-watch.ts';
 
 /** What an import is told. */
 export interface ImportOrder {
@@ -10,12 +12,22 @@ export interface ImportOrder {
   readonly tags: readonly string[];
   /** An empty folder for the plan. */
   readonly into: string;
+  /** Of an ONNX model with custom ops: the model files to import. */
+  readonly files?: readonly string[];
+  /** Modules of custom ops, which are run: absent for an import without user code. */
+  readonly modules?: OpModuleLayers;
 }
 
 /** A module that imports. */
 export interface ImporterModule {
   /** Writes the plan. Rejects with ServeError whose message names what cannot be served: op, node, function. */
-  importSavedModel(order: ImportOrder & { readonly onProgress: (percent: number, doing: string) => void }): Promise<unknown>;
+  importSavedModel(
+    order: ImportOrder & {
+      readonly onProgress: (percent: number, doing: string) => void;
+      /** Called before user code runs, with its name, and after it, with null. */
+      readonly onUserCode: (name: string | null) => void;
+    },
+  ): Promise<unknown>;
 }
 
 /** What a thread is started with. */
@@ -27,6 +39,7 @@ export interface ImportThreadData extends ImportOrder {
 /** What a thread says. */
 export type FromImportThread =
   | { readonly type: 'progress'; readonly percent: number; readonly doing: string }
+  | { readonly type: 'user-code'; readonly name: string | null }
   | { readonly type: 'done' }
   | { readonly type: 'failed'; readonly code: StatusCode; readonly message: string; readonly diskFull: boolean };
 
@@ -35,13 +48,18 @@ const HEAP_MEGABYTES = 4096;
 
 /**
  * Runs one import. Rejects with the importer's ServeError, with the signal's reason once the thread has ended (nothing writes to `into` any
- * more), or with INTERNAL when the thread dies.
+ * more), with INTERNAL when the thread dies, or with DEADLINE_EXCEEDED or RESOURCE_EXHAUSTED, naming it, for user code that breaks `bounds`.
  */
 export function importInThread(
   order: ImportThreadData,
-  options: { readonly signal: AbortSignal; readonly onProgress: (percent: number, doing: string) => void },
+  options: {
+    readonly signal: AbortSignal;
+    readonly onProgress: (percent: number, doing: string) => void;
+    /** For imports with modules. */
+    readonly bounds?: UserCodeBounds;
+  },
 ): Promise<void> {
-  const { signal, onProgress } = options;
+  const { signal, onProgress, bounds } = options;
   return new Promise((resolve, reject) => {
     if (signal.aborted) return reject(signal.reason);
     const thread = new Worker(new URL('./import-thread.ts', import.meta.url), {
@@ -49,6 +67,12 @@ export function importInThread(
       resourceLimits: { maxOldGenerationSizeMb: HEAP_MEGABYTES },
     });
     let outcome: (() => void) | undefined;
+    let running: string | null = null;
+    const onBreach = (error: ServeError) => {
+      outcome ??= () => reject(error);
+      void thread.terminate();
+    };
+    const watch = bounds && watchUserCode(thread, bounds, onBreach);
     const onAbort = () => {
       outcome = () => reject(signal.reason);
       void thread.terminate();
@@ -56,18 +80,24 @@ export function importInThread(
     signal.addEventListener('abort', onAbort, { once: true });
     thread.on('message', (message: FromImportThread) => {
       if (message.type === 'progress') onProgress(message.percent, message.doing);
-      else if (message.type === 'done') outcome ??= resolve;
+      else if (message.type === 'user-code') {
+        running = message.name;
+        watch?.running(running);
+      } else if (message.type === 'done') outcome ??= resolve;
       else outcome ??= () => reject(failureOf(message));
     });
     thread.on('error', (cause: unknown) => {
       const outOfMemory = codeOf(cause) === 'ERR_WORKER_OUT_OF_MEMORY';
-      const why = outOfMemory ? `it needs more than ${HEAP_MEGABYTES} MiB of heap` : `its thread failed: ${messageOf(cause)}`;
+      const needs = `${running ?? 'it'} needs more than ${HEAP_MEGABYTES} MiB of heap`;
+      const why = outOfMemory ? needs : `${running === null ? 'its thread' : running} failed: ${messageOf(cause)}`;
       outcome ??= () => reject(new ServeError('INTERNAL', `${order.folder} cannot be imported: ${why}`, { cause }));
     });
     thread.on('exit', (code) => {
       signal.removeEventListener('abort', onAbort);
+      watch?.[Symbol.dispose]();
+      const who = running === null ? 'its thread' : `${running} ended its thread, which`;
       if (outcome) outcome();
-      else reject(new ServeError('INTERNAL', `${order.folder} cannot be imported: its thread left with code ${code}`));
+      else reject(new ServeError('INTERNAL', `${order.folder} cannot be imported: ${who} left with code ${code}`));
     });
   });
 }

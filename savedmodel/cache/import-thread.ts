@@ -7,10 +7,14 @@ import { isDiskFull } from './system-error.ts';
 const port = parentPort;
 if (port === null) throw new Error('import-thread.ts runs in a worker thread only');
 const tell = (message: FromImportThread) => port.postMessage(message);
-const { importer, folder, tags, into } = workerData as ImportThreadData;
+const { importer, ...order } = workerData as ImportThreadData;
 try {
   const { importSavedModel } = (await import(importer)) as ImporterModule;
-  await importSavedModel({ folder, tags, into, onProgress: (percent, doing) => tell({ type: 'progress', percent, doing }) });
+  await importSavedModel({
+    ...order,
+    onProgress: (percent, doing) => tell({ type: 'progress', percent, doing }),
+    onUserCode: (name) => tell({ type: 'user-code', name }),
+  });
   tell({ type: 'done' });
 } catch (caught) {
   const { code, message } = toServeError(caught);

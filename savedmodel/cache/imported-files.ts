@@ -51,7 +51,7 @@ export async function listImportedFiles(folder: string): Promise<readonly Import
   return files.sort((a, b) => (a.path < b.path ? -1 : 1));
 }
 
-/** SHA-256 in hex over paths and contents, in chunks: equal for equal SavedModels, wherever they lie. `onRead` hears of the bytes done so far. */
+/** SHA-256 in hex over paths and contents, in chunks: equal for equal SavedModels, wherever they lie. `onRead` hears of the bytes done so far. Rejects with the signal's reason. */
 export async function digestFiles(
   folder: string,
   files: readonly Pick<ImportedFile, 'path' | 'byteLength'>[],
@@ -60,8 +60,10 @@ export async function digestFiles(
   const hash = createHash('sha256');
   let doneBytes = 0;
   for (const file of files) {
+    options.signal.throwIfAborted();
     hash.update(`${file.path}\0${file.byteLength}\n`);
-    for await (const chunk of createReadStream(join(folder, file.path), { highWaterMark: 1 << 20, signal: options.signal })) {
+    for await (const chunk of createReadStream(join(folder, file.path), { highWaterMark: 1 << 20 })) {
+      options.signal.throwIfAborted();
       hash.update(chunk as Uint8Array);
       doneBytes += (chunk as Uint8Array).byteLength;
       options.onRead?.(doneBytes);

@@ -1,10 +1,13 @@
 import type { Clock } from '#mesh/clock.ts';
-import { ServeError } from '#mesh/errors.ts';
+import { ServeError, toServeError } from '#mesh/errors.ts';
+import type { OpModuleLayers } from '../ops/load-op-library.ts';
+import { digestOfModules, findModelOpModules, findOpModules, type OpModule } from '../ops/op-modules.ts';
 import { readPlan } from '../plan/run/read-plan.ts';
 import { importInThread } from './import-in-thread.ts';
-import { digestFiles, listImportedFiles, sameFiles } from './imported-files.ts';
+import { digestFiles, type ImportedFile, listImportedFiles, sameFiles } from './imported-files.ts';
 import { planAddress } from './plan-address.ts';
 import { createPlanCache, type HeldPlan } from './plan-cache.ts';
+import type { UserCodeBounds } from './user-code-watch.ts';
 
 /** Which plan is wanted. */
 export interface PlanWanted {
@@ -15,16 +18,34 @@ export interface PlanWanted {
   readonly tags: readonly string[];
 }
 
+/** A plan, and what it is of. */
+export interface ObtainedPlan extends HeldPlan {
+  /** Of the SavedModel's content: see `digestFiles`. */
+  readonly digest: string;
+  /** The modules of custom ops that it may have been made with: those of its kernels are among them. */
+  readonly modules: readonly OpModule[];
+}
+
+/** Where custom ops come from, and what bounds them. */
+export interface OpSources {
+  /** Files and folders of modules: `--op_library`. */
+  readonly libraries: readonly string[];
+  /** Version folders may bring modules: `--allow_model_code`. */
+  readonly allowModelCode: boolean;
+  readonly bounds: Omit<UserCodeBounds, 'clock'>;
+}
+
 /** Plans by what they are made of: from the cache, or imported. */
 export interface PlanStore extends Disposable {
   /**
+   * Reads what is imported once to know its content, where that is not known, and once more to import it, where that was not done yet.
    * Rejects with the importer's ServeError when the SavedModel cannot be served, ABORTED when it changes meanwhile, RESOURCE_EXHAUSTED when the
    * cache's disk is full, or the signal's reason.
    */
   obtain(
     wanted: PlanWanted,
     options: { readonly signal: AbortSignal; readonly onProgress: (percent: number, doing: string) => void },
-  ): Promise<HeldPlan>;
+  ): Promise<ObtainedPlan>;
 }
 
 /** What an import came to. */
@@ -46,36 +67,145 @@ export interface PlanStoreOptions {
   readonly onImported: (facts: ImportFacts) => void;
   /** Rejects for a plan that cannot be run; default: by reading it. */
   readonly check?: (planFolder: string) => Promise<unknown>;
+  /** Default: no custom ops. */
+  readonly ops?: OpSources;
   /** The URL of the module that imports; default: the importer of this folder's parent. */
   readonly importer?: string;
 }
 
+/** Reading to know the content takes this share of the whole. */
+const READ_PERCENT = 20;
 const IMPORTER = new URL('../import-saved-model.ts', import.meta.url).href;
 
 /** Makes a store. Does no I/O. */
 export function createPlanStore(options: PlanStoreOptions): PlanStore {
-  const { cacheFolder, cacheMaxBytes, clock, onImported, check = readPlan, importer = IMPORTER } = options;
+  const { cacheFolder, cacheMaxBytes, clock, onImported, ops, check = readPlan, importer = IMPORTER } = options;
   const cache = createPlanCache({ folder: cacheFolder, maxBytes: cacheMaxBytes, clock, check });
-  const addressOf = (digest: string, tags: readonly string[]) => planAddress({ digest, tags, opLibraryDigest: '' });
+
+  /** The plan of some content, made with some modules. */
+  async function obtainWith(wanted: Content, modules: OpModuleLayers | null, { signal, onProgress }: ObtainOptions): Promise<HeldPlan> {
+    const { folder, digest, tags, files } = wanted;
+    let startedMs: number | undefined;
+    const held = await cache.obtain(addressOf(digest, tags, modules), signal, async (into) => {
+      startedMs = clock.now();
+      const importing = (percent: number, doing: string) =>
+        onProgress(READ_PERCENT + Math.floor(((100 - READ_PERCENT) * percent) / 100), doing);
+      const bounds = modules === null || ops === undefined ? {} : { bounds: { clock, ...ops.bounds } };
+      const order = { importer, folder, tags, into, ...(modules === null ? {} : { modules }) };
+      await importInThread(order, { signal, onProgress: importing, ...bounds });
+      // A plan of other content must not lie at this content's address.
+      if (!sameFiles(files, await listImportedFiles(folder))) {
+        throw new ServeError('ABORTED', `${folder} changed while it was imported`);
+      }
+    });
+    if (startedMs !== undefined) onImported({ folder, tookMs: clock.now() - startedMs, byteLength: held.byteLength });
+    return held;
+  }
+
+  /** The modules that a version may use; null when there are none. */
+  async function modulesFor(folder: string): Promise<OpModuleLayers | null> {
+    if (ops === undefined) return null;
+    const model = ops.allowModelCode ? await findModelOpModules(folder) : [];
+    const configured = await findOpModules(ops.libraries);
+    return model.length + configured.length === 0 ? null : { model, configured };
+  }
+
+  /** The plan without custom ops, when that is all that the model needs; else null, or why there is none. */
+  async function obtainPlain(wanted: Content, options: ObtainOptions): Promise<HeldPlan | null> {
+    try {
+      const held = await obtainWith(wanted, null, options);
+      if (await isComplete(held)) return held;
+      held[Symbol.dispose]();
+      return null;
+    } catch (caught) {
+      if (caught instanceof ServeError && caught.code === 'UNIMPLEMENTED') return null;
+      throw caught;
+    }
+  }
+
+  /** As modulesFor, or why they cannot be had: that is the matter of models that need some. */
+  async function modulesOrProblem(
+    folder: string,
+  ): Promise<{ readonly modules: OpModuleLayers | null; readonly problem: ServeError | null }> {
+    try {
+      return { modules: await modulesFor(folder), problem: null };
+    } catch (caught) {
+      return { modules: null, problem: toServeError(caught) };
+    }
+  }
+
+  /** What is in the cache for some content. User code is asked for only where the model needs some: its modules may be broken, and others not care. */
+  async function find(digest: string, tags: readonly string[], modules: OpModuleLayers | null): Promise<HeldPlan | null> {
+    const found = await cache.find(addressOf(digest, tags, modules));
+    if (found !== null) return found;
+    return modules === null ? null : findComplete(digest, tags);
+  }
+
+  async function findComplete(digest: string, tags: readonly string[]): Promise<HeldPlan | null> {
+    const plain = await cache.find(addressOf(digest, tags, null));
+    if (plain === null || (await isComplete(plain))) return plain;
+    plain[Symbol.dispose]();
+    return null;
+  }
+
   return {
-    async obtain({ folder, digest, tags }, { signal, onProgress }) {
-      const known = digest === '' ? null : await cache.find(addressOf(digest, tags));
-      if (known !== null) return known;
+    async obtain({ folder, digest: known, tags }, obtaining) {
+      const { signal, onProgress } = obtaining;
+      const { modules, problem } = await modulesOrProblem(folder);
+      const look = (content: string) => (problem === null ? find(content, tags, modules) : findComplete(content, tags));
+      const found = known === '' ? null : await look(known);
+      if (found !== null) return obtained(found, known, modules);
       // What lies in this process's folder decides, whatever the digest said: files may have been replaced since.
-      const before = await listImportedFiles(folder);
-      const found = await digestFiles(folder, before, { signal });
-      let startedMs: number | undefined;
-      const held = await cache.obtain(addressOf(found, tags), signal, async (into) => {
-        startedMs = clock.now();
-        await importInThread({ importer, folder, tags, into }, { signal, onProgress });
-        // A plan of other content must not lie at this content's address.
-        if (!sameFiles(before, await listImportedFiles(folder))) {
-          throw new ServeError('ABORTED', `${folder} changed while it was imported`);
-        }
-      });
-      if (startedMs !== undefined) onImported({ folder, tookMs: clock.now() - startedMs, byteLength: held.byteLength });
-      return held;
+      const files = await listImportedFiles(folder);
+      const digest = await digestFiles(folder, files, { signal, onRead: readingProgress(files, onProgress) });
+      const wanted: Content = { folder, digest, tags, files };
+      if (modules === null && problem === null) return obtained(await obtainWith(wanted, null, obtaining), digest, null);
+      const held = (await look(digest)) ?? (await obtainPlain(wanted, obtaining));
+      if (held === null && problem !== null) throw problem;
+      return obtained(held ?? (await obtainWith(wanted, modules, obtaining)), digest, modules);
     },
     [Symbol.dispose]: () => cache[Symbol.dispose](),
+  };
+}
+
+type ObtainOptions = Parameters<PlanStore['obtain']>[1];
+
+/** A SavedModel whose content is known. */
+interface Content {
+  readonly folder: string;
+  readonly digest: string;
+  readonly tags: readonly string[];
+  readonly files: readonly ImportedFile[];
+}
+
+function addressOf(digest: string, tags: readonly string[], modules: OpModuleLayers | null): string {
+  const opLibraryDigest = modules === null ? '' : digestOfModules([...modules.model, ...modules.configured]);
+  return planAddress({ digest, tags, opLibraryDigest });
+}
+
+function obtained(held: HeldPlan, digest: string, modules: OpModuleLayers | null): ObtainedPlan {
+  return { ...held, digest, modules: modules === null ? [] : [...modules.model, ...modules.configured] };
+}
+
+/** True for a plan that serves every signature: no custom op could add to it. */
+async function isComplete(held: HeldPlan): Promise<boolean> {
+  const { signatures } = await readPlan(held.folder);
+  return Object.values(signatures).every(({ refusal }) => refusal === null);
+}
+
+/** Tells of each percent once. */
+function readingProgress(
+  files: readonly ImportedFile[],
+  onProgress: (percent: number, doing: string) => void,
+): (doneBytes: number) => void {
+  const totalBytes = Math.max(
+    1,
+    files.reduce((sum, file) => sum + file.byteLength, 0),
+  );
+  let told = 0;
+  return (doneBytes) => {
+    const percent = Math.floor((READ_PERCENT * doneBytes) / totalBytes);
+    if (percent > told) onProgress(percent, 'reading');
+    told = Math.max(told, percent);
   };
 }

@@ -4,6 +4,8 @@ import { type DType, dtypeFromNumber } from '#mesh/tensor.ts';
 import type { FlatNode, ValueRef } from '../flat-graph.ts';
 import { isTable, isVariable, prepareServing, resourceIdentity, type TableColumn, type TableInit } from '../flatten/index.ts';
 import type { StoredSignature } from '../graph.ts';
+import { type LibraryOp, NO_OPS, type OpLibraryIndex } from '../ops/op-library.ts';
+import { definitionsWith, type PlannedOps, planOps } from '../ops/planned-ops.ts';
 import { INIT_OP_SIGNATURE } from '../read/meta-graph.ts';
 import type { SavedModelSource } from '../read/saved-model.ts';
 import { structureGraph } from '../structure/index.ts';
@@ -11,9 +13,9 @@ import { UntranslatableError } from '../translate/untranslatable.ts';
 import { type DraftContext, type DraftStep, ProgramDraft } from './block.ts';
 import { DataFile } from './data-file.ts';
 import { createErrorPlaces, type ErrorPlaces } from './error-place.ts';
-import { createNodeFacts, type NodeFacts } from './node-facts.ts';
+import { createNodeFacts, inside, type NodeFacts } from './node-facts.ts';
 import { createValueDtypes } from './output-dtypes.ts';
-import type { Operand, Plan, Program, SegmentPlan, SignaturePlan, Step, TableFill, TablePlan, VariablePlan } from './plan.ts';
+import type { Operand, Plan, PlannedOp, Program, SegmentPlan, SignaturePlan, Step, TableFill, TablePlan, VariablePlan } from './plan.ts';
 import { PLAN_VERSION } from './plan.ts';
 import { constantValue, type ResidentValue, readSource, readVariables } from './resident-values.ts';
 import { type ResolvedGraph, resolveAliases } from './resolve-aliases.ts';
@@ -39,6 +41,8 @@ export interface DraftPlan {
 export interface BuildPlanOptions {
   readonly onnxOps: { has(op: string): boolean };
   readonly hostOps: { has(op: string): boolean };
+  /** Custom ops; they stand beside those above and never replace one. */
+  readonly library?: OpLibraryIndex;
 }
 
 /** Pages, so that files can be mapped. */
@@ -50,7 +54,9 @@ const CONSTANTS_ALIGNMENT = 8;
  * UNIMPLEMENTED, naming op, node and function, when none can; else what reading and flattening throw.
  */
 export async function buildPlan(source: SavedModelSource, options: BuildPlanOptions): Promise<DraftPlan> {
-  const { metaGraph, bundle } = source;
+  const { bundle } = source;
+  const ops = planOps(options.library ?? NO_OPS, (op) => options.onnxOps.has(op) || options.hostOps.has(op));
+  const metaGraph = { ...source.metaGraph, strippedOps: definitionsWith(ops, source.metaGraph) };
   const serving = prepareServing(metaGraph, new Set(bundle?.keys() ?? []));
   const structured = structureGraph(metaGraph, serving.graph);
   const signatures = [...metaGraph.signatures].map(([key, stored]) => namedTensors(key, stored, structured));
@@ -77,6 +83,7 @@ export async function buildPlan(source: SavedModelSource, options: BuildPlanOpti
       reached: movedNodes(reached[index] ?? [], graph),
     })),
     options,
+    ops,
     strippedOps: metaGraph.strippedOps,
     placeOf: createErrorPlaces(metaGraph.functions),
     isFrozen,
@@ -122,6 +129,7 @@ interface Workshop {
   readonly graph: ResolvedGraph;
   readonly signatures: readonly ReachedSignature[];
   readonly options: BuildPlanOptions;
+  readonly ops: PlannedOps;
   readonly strippedOps: Parameters<typeof createValueDtypes>[0];
   readonly placeOf: ErrorPlaces;
   readonly isFrozen: (node: FlatNode) => boolean;
@@ -172,7 +180,7 @@ function residentValue(node: FlatNode, variables: ReadonlyMap<string, ResidentVa
   }
   const value = node.attrs.get('value');
   if (value?.type === 'tensor') return constantValue(value.value);
-  throw new ServeError('INTERNAL', `${node.op} node ${node.name} has no value before it runs (this is a bug)`);
+  throw new ServeError('INVALID_ARGUMENT', `${node.op} node ${node.name} has no value attribute of a tensor`);
 }
 
 /** Drafts and translates until every segment has been translated: a node that could not be goes to the host in the next round. */
@@ -212,17 +220,17 @@ class Attempt {
   constructor(workshop: Workshop, banned: ReadonlyMap<FlatNode, string>) {
     this.#workshop = workshop;
     this.#banned = banned;
-    const { graph, options, isFrozen, isState } = workshop;
-    const dtypes = createValueDtypes(workshop.strippedOps, graph.initialValues);
+    const { graph, options, ops, isFrozen, isState } = workshop;
+    const dtypes = createValueDtypes(workshop.strippedOps, graph.initialValues, ops);
     this.#facts = createNodeFacts({
       dtypes,
       isFrozen,
       isState,
-      onnxOps: options.onnxOps,
-      hostOps: options.hostOps,
+      onnxOps: { has: (op) => options.onnxOps.has(op) || ops.onnxOps.has(op) },
+      hostOps: { has: (op) => options.hostOps.has(op) || ops.hostOps.has(op) },
       banned: new Set(banned.keys()),
     });
-    this.#hints = createShapeHints(graph.initialValues);
+    this.#hints = createShapeHints(graph.initialValues, ops);
     this.#requests = new SegmentRequests(this.#facts);
     for (const { stored, inputs } of workshop.signatures) {
       for (const [alias, ref] of inputs) this.#hints.add(ref, stored.inputs.get(alias)?.shape ?? null);
@@ -250,6 +258,7 @@ class Attempt {
       const program = { slotCount: 0, inputs: [], outputs: [], steps: [] };
       return [key, { signature: signatureOf(stored), stateful: false, program, refusal: refused.get(key)?.message ?? 'unknown' }];
     });
+    const used = new Set(drafts.flatMap(({ steps }) => [...this.#customOps(steps)]));
     const remarks = [...refused].map(([key, error]) => `signature ${key} cannot be served: ${error.message}`);
     return {
       plan: {
@@ -260,6 +269,7 @@ class Attempt {
         tables: this.#tables,
         variables: this.#variables,
         remarks,
+        ...(used.size === 0 ? {} : { ops: [...used].map(plannedOp) }),
       },
       models,
       weights: this.#weights,
@@ -269,7 +279,13 @@ class Attempt {
 
   /** Translates what was asked for, equal segments once. */
   #translateAll(): { readonly models: ReadonlyMap<string, TranslatedSegment['model']>; readonly segments: readonly SegmentPlan[] } {
-    const context = { facts: this.#facts, hints: this.#hints, weights: this.#weights, residentValue: this.#workshop.residentValue };
+    const context = {
+      facts: this.#facts,
+      hints: this.#hints,
+      weights: this.#weights,
+      residentValue: this.#workshop.residentValue,
+      ops: this.#workshop.ops,
+    };
     const fingerprints = new SegmentFingerprints(context);
     const models = new Map<string, TranslatedSegment['model']>();
     const segments: SegmentPlan[] = [];
@@ -326,12 +342,18 @@ class Attempt {
       }
     }
     const plain: Signature = signatureOf(signature.stored, accepts);
+    const mixesRows = [...this.#customOps(steps)].some(({ definition }) => definition.batchable !== true);
     return {
-      signature: stateful ? { ...plain, batchable: false } : plain,
+      signature: stateful || mixesRows ? { ...plain, batchable: false } : plain,
       stateful,
       program: { slotCount: draft.slotCount, inputs, outputs, steps: steps.map((step) => this.#finished(step)) },
       refusal: null,
     };
+  }
+
+  /** The custom ops that some steps run, on the host or in their segments. */
+  #customOps(steps: readonly DraftStep[]): ReadonlySet<LibraryOp> {
+    return new Set([...opNames(steps)].flatMap((op) => this.#workshop.ops.find(op) ?? []));
   }
 
   #finished(step: DraftStep): Step {
@@ -440,6 +462,27 @@ function specDtype(infos: StoredSignature['inputs'], alias: string): DType {
 
 function requestsOf(steps: readonly DraftStep[]): readonly SegmentRequest[] {
   return steps.flatMap((step) => (step.type === 'onnx' ? [step.request] : requestsOf(innerSteps(step))));
+}
+
+/** The ops of all nodes, on the host and in segments, with those inside. */
+function opNames(steps: readonly DraftStep[]): ReadonlySet<string> {
+  const names = new Set<string>();
+  const addNodes = (nodes: readonly FlatNode[]) => {
+    for (const node of nodes) {
+      names.add(node.op);
+      addNodes(inside(node));
+    }
+  };
+  for (const step of steps) {
+    if (step.type === 'onnx') addNodes(step.request.nodes);
+    else if (step.type === 'ready') names.add(step.step.op);
+    for (const name of opNames(innerSteps(step))) names.add(name);
+  }
+  return names;
+}
+
+function plannedOp({ definition, domain, module }: LibraryOp): PlannedOp {
+  return { name: definition.name, domain, form: definition.form, module: module.digest };
 }
 
 /** Whether some step changes a variable or a table. An assert does not. */

@@ -2,6 +2,7 @@ import { type DType, dtypeFromNumber } from '#mesh/tensor.ts';
 import type { FlatNode, ValueRef } from '../flat-graph.ts';
 import type { ArgDef, AttrValue, DataTypeNumber, MetaGraph } from '../graph.ts';
 import { createOpDefs } from '../op-defs/index.ts';
+import { NO_PLANNED_OPS, outputNumbers, type PlannedOps } from '../ops/planned-ops.ts';
 
 /** Numbers of `tensorflow.DataType` that no tensor of a client has. */
 export const RESOURCE = 20;
@@ -18,8 +19,12 @@ export interface ValueDtypes {
   dtype(ref: ValueRef): DType | null;
 }
 
-/** Dtypes from op definitions, of TensorFlow and of the model. `parameters` gives those of `_Arg` nodes. */
-export function createValueDtypes(carried: MetaGraph['strippedOps'], parameters: ReadonlyMap<FlatNode, ValueRef>): ValueDtypes {
+/** Dtypes from op definitions, of TensorFlow, of custom ops and of the model. `parameters` gives those of `_Arg` nodes. */
+export function createValueDtypes(
+  carried: MetaGraph['strippedOps'],
+  parameters: ReadonlyMap<FlatNode, ValueRef>,
+  ops: PlannedOps = NO_PLANNED_OPS,
+): ValueDtypes {
   const opDefs = createOpDefs(carried);
   const known = new Map<FlatNode, readonly DataTypeNumber[]>();
 
@@ -39,6 +44,13 @@ export function createValueDtypes(carried: MetaGraph['strippedOps'], parameters:
     if (node.op === 'While') return node.inputs.map(number);
     if (first !== undefined && (node.op === 'If' || node.op === 'Case')) {
       return first.results.map((ref, index) => number(ref) || number(second?.results[index] ?? ref));
+    }
+    const custom = ops.find(node.op);
+    if (custom !== undefined) {
+      return outputNumbers(custom.definition.outputs, node.attrs, (index) => {
+        const input = node.inputs[index];
+        return input === undefined ? 0 : number(input);
+      });
     }
     const declared = opDefs.find(node.op)?.outputs.flatMap((arg) => dtypesOf(arg, node.attrs));
     if (declared === undefined) return [];

@@ -26,6 +26,18 @@ export interface Plan {
   readonly variables: readonly VariablePlan[];
   /** Sentences for the log. */
   readonly remarks: readonly string[];
+  /** The custom ops that it uses; absent without any. */
+  readonly ops?: readonly PlannedOp[];
+}
+
+/** A custom op of a plan. */
+export interface PlannedOp {
+  readonly name: string;
+  readonly domain: string;
+  /** A kernel runs on executors, which need its module; a function is part of the segments. */
+  readonly form: 'kernel' | 'onnx';
+  /** Digest of the module that defined it. */
+  readonly module: string;
 }
 
 /** How one signature is run. */

@@ -3,6 +3,7 @@ import type { DType, Tensor } from '#mesh/tensor.ts';
 import type { OnnxModel } from '#proto/onnx-writer.ts';
 import type { FlatNode, ValueRef } from '../flat-graph.ts';
 import type { PartialShape } from '../graph.ts';
+import type { PlannedOps } from '../ops/planned-ops.ts';
 import { type TranslatedRegion, translateGraph } from '../translate/translate-graph.ts';
 import type { ConstantReference } from '../translate/translator.ts';
 import { UntranslatableError } from '../translate/untranslatable.ts';
@@ -35,6 +36,7 @@ export interface SegmentContext {
   readonly weights: DataFile;
   /** The value of a constant or of a variable that never changes. */
   readonly residentValue: (node: FlatNode) => ResidentValue;
+  readonly ops: PlannedOps;
 }
 
 /** How much of the likely shapes is promised to translators, and so asked of clients. */
@@ -76,7 +78,7 @@ function translated(segment: SharedSegment, context: SegmentContext, constants: 
     return { value, name: `in${index}:${value.node.name}`, dtype: dtypeOf(value, context), shape };
   });
   const fetches = segment.fetches.map((value, index) => ({ value, name: `out${index}:${value.node.name}` }));
-  const region: TranslatedRegion = translateGraph({ nodes: segment.nodes, feeds, fetches, constants });
+  const region: TranslatedRegion = translateGraph({ nodes: segment.nodes, feeds, fetches, constants, ops: context.ops });
   const names = new ValueMap<string>();
   for (const [index, { value }] of feeds.entries()) names.set(value, region.model.inputs[index]?.name ?? '');
   for (const { value, name } of fetches) names.set(value, name);

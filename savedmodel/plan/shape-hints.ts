@@ -1,5 +1,6 @@
 import type { FlatNode, ValueRef } from '../flat-graph.ts';
 import type { AttrValue, PartialShape } from '../graph.ts';
+import { NO_PLANNED_OPS, outputShapes, type PlannedOps } from '../ops/planned-ops.ts';
 import { ValueMap } from './value-map.ts';
 
 /** What is likely the shape of a value, for values that ONNX is fed: only their rank may be relied upon, and clients may disregard even that. */
@@ -80,15 +81,26 @@ const SHAPE_ATTRS: ReadonlyMap<string, string> = new Map([
   ['TensorListGetItem', 'element_shape'],
 ]);
 
-/** Hints from attributes and ops. `initialValues`: what a loop's parameters start with. */
-export function createShapeHints(initialValues: ReadonlyMap<FlatNode, ValueRef>): ShapeHints {
+/** Hints from attributes and ops, custom ones too. `initialValues`: what a loop's parameters start with. */
+export function createShapeHints(initialValues: ReadonlyMap<FlatNode, ValueRef>, ops: PlannedOps = NO_PLANNED_OPS): ShapeHints {
   const added = new ValueMap<{ readonly shape: PartialShape }>();
+  const customShapes = new Map<FlatNode, readonly PartialShape[]>();
+
+  function custom({ node, output }: ValueRef): { readonly shape: PartialShape } | undefined {
+    const op = ops.find(node.op);
+    if (op === undefined || op.definition.shapes === undefined) return undefined;
+    const known = customShapes.get(node);
+    if (known !== undefined) return { shape: known[output] ?? null };
+    customShapes.set(node, []); // One that depends on itself stays unknown.
+    customShapes.set(node, outputShapes(op, node, node.inputs.map(shape)));
+    return custom({ node, output });
+  }
 
   function shape(ref: ValueRef): PartialShape {
     const seen = new Set<FlatNode>();
     let at = ref;
     for (;;) {
-      const found = added.get(at) ?? own(at);
+      const found = added.get(at) ?? custom(at) ?? own(at);
       if (found !== undefined) return found.shape;
       seen.add(at.node);
       const next = at.node.inputs[LIKE_INPUT.get(at.node.op) ?? Number.NaN] ?? initialValues.get(at.node);

@@ -1,5 +1,6 @@
 /** Element-wise arithmetic of two or more tensors. */
 import { floatAttr } from './attributes.ts';
+import { pairwise } from './channel-order.ts';
 import { divideInts, floorDivideInts, floorModInts, truncateModInts } from './integer-division.ts';
 import type { TranslationContext, Translator, TypedValue } from './translator.ts';
 
@@ -9,7 +10,7 @@ const isFloat = (value: TypedValue) => ['float', 'double', 'half', 'bfloat16'].i
 function binary(op: string, fold?: (left: number, right: number) => number): Translator {
   return (_node, _inputs, context) => {
     const [left, right] = [context.input(0), context.input(1)];
-    const result = context.binary(op, left, right);
+    const result = pairwise(left, right, (one, other) => context.binary(op, one, other), context);
     const partial = fold === undefined ? null : foldPartial(left, right, context, fold);
     return [partial === null ? result : context.refine(result, { partial })];
   };
@@ -48,7 +49,7 @@ function zeroWhereZero(
 
 const divide: Translator = (_node, _inputs, context) => {
   const [left, right] = [context.input(0), context.input(1)];
-  return [isFloat(left) ? context.binary('Div', left, right) : divideInts(left, right, context)];
+  return [pairwise(left, right, (a, b) => (isFloat(a) ? context.binary('Div', a, b) : divideInts(a, b, context)), context)];
 };
 
 const floorDiv: Translator = (_node, _inputs, context) => {
@@ -89,12 +90,15 @@ const floorMod: Translator = (_node, _inputs, context) => {
 const addN: Translator = (_node, inputs, context) => {
   const [first, ...rest] = inputs;
   if (first === undefined) throw context.unsupported('there is nothing to add');
-  return [rest.reduce((sum, one) => context.binary('Add', sum, one), first)];
+  return [rest.reduce((sum, one) => pairwise(sum, one, (a, b) => context.binary('Add', a, b), context), first)];
 };
 
 const squaredDifference: Translator = (_node, _inputs, context) => {
-  const difference = context.binary('Sub', context.input(0), context.input(1));
-  return [context.binary('Mul', difference, difference)];
+  const square = (left: TypedValue, right: TypedValue) => {
+    const difference = context.binary('Sub', left, right);
+    return context.binary('Mul', difference, difference);
+  };
+  return [pairwise(context.input(0), context.input(1), square, context)];
 };
 
 /** Zeros keep their sign: that is read off the reciprocal. */

@@ -29,6 +29,33 @@ export function elementwise(value: TypedValue, apply: (data: TypedValue) => Type
   return toChannelsLast(apply(channelsFirst), channelsFirst.shape.length, context);
 }
 
+/**
+ * Does something to two values with broadcasting, on the side of the transposes where that can be: both have their channels first inside, or
+ * the other is a scalar or one number per channel.
+ */
+export function pairwise(
+  left: TypedValue,
+  right: TypedValue,
+  apply: (left: TypedValue, right: TypedValue) => TypedValue,
+  context: TranslationContext,
+): TypedValue {
+  const rank = Math.max(left.channelsFirst?.shape?.length ?? 0, right.channelsFirst?.shape?.length ?? 0);
+  const [one, other] = rank === 0 ? [null, null] : [left, right].map((value) => insideOf(value, rank, context));
+  return one && other ? toChannelsLast(apply(one, other), rank, context) : apply(left, right);
+}
+
+/** What takes a value's place when the axes are [N, C, …]; null when that would take a transpose. */
+function insideOf(value: TypedValue, rank: number, context: TranslationContext): TypedValue | null {
+  const { channelsFirst, shape, constant } = value;
+  if (channelsFirst !== undefined) return channelsFirst.shape?.length === rank ? channelsFirst : null;
+  if (shape === null || shape.length > rank || shape.slice(0, -1).some((size) => size !== 1)) return null;
+  const channels = shape.at(-1) ?? 1;
+  if (shape.length === 0 || (channels === 1 && shape.length === 1)) return value;
+  const spread = [channels, ...Array.from({ length: rank - 2 }, () => 1)];
+  if (constant !== undefined) return context.constant({ ...constant, shape: spread });
+  return channels < 0 ? null : context.reshape(value, spread);
+}
+
 /** Axes 1 … rank - 2: those of space in channels-last data. */
 function spatialAxes(rank: number): number[] {
   return Array.from({ length: rank - 2 }, (_, axis) => axis + 1);

@@ -1,5 +1,6 @@
 /** Element-wise functions of one tensor: mathematics, rounding, casts. */
 import { dtypeAttr } from './attributes.ts';
+import { elementwise } from './channel-order.ts';
 import type { TranslationContext, Translator, TypedValue } from './translator.ts';
 
 const isFloat = (value: TypedValue) => ['float', 'double', 'half', 'bfloat16'].includes(value.dtype);
@@ -11,14 +12,16 @@ const plain = (value: TypedValue): TypedValue => ({ name: value.name, dtype: val
 
 const unary =
   (op: string): Translator =>
-  (_node, _inputs, context) => [apply(op, plain(context.input(0)), context)];
+  (_node, _inputs, context) => [elementwise(context.input(0), (data) => apply(op, plain(data), context), context)];
 
 /** Rounding leaves integers alone. */
 const rounding =
   (op: string): Translator =>
   (_node, _inputs, context) => [isFloat(context.input(0)) ? apply(op, plain(context.input(0)), context) : context.input(0)];
 
-const square: Translator = (_node, _inputs, context) => [context.binary('Mul', context.input(0), context.input(0))];
+const square: Translator = (_node, _inputs, context) => [
+  elementwise(context.input(0), (data) => context.binary('Mul', data, data), context),
+];
 
 const rsqrt: Translator = (_node, _inputs, context) => {
   const root = apply('Sqrt', plain(context.input(0)), context);

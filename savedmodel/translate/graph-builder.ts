@@ -10,6 +10,7 @@ import { computeDtype } from './dtype-support.ts';
 import { broadcastShapes, isFullyKnown, mergeShapes } from './static-shapes.ts';
 import type { Dim, OnnxAttributes, TensorType, TranslationContext, TypedValue } from './translator.ts';
 import { UntranslatableError } from './untranslatable.ts';
+import { ValueOrigins } from './value-origins.ts';
 
 /**
  * The nodes of one ONNX graph in the making, and the constants of its whole model. Translate a node with `at`; a loop's or branch's graph is an
@@ -18,11 +19,13 @@ import { UntranslatableError } from './untranslatable.ts';
 export class GraphBuilder {
   readonly nodes: OnnxNode[] = [];
   readonly pool: ConstantPool;
+  readonly origins: ValueOrigins;
   /** The builder of the model's own graph. */
   readonly root: GraphBuilder;
 
   constructor(parent?: GraphBuilder) {
     this.pool = parent?.pool ?? new ConstantPool();
+    this.origins = parent?.origins ?? new ValueOrigins();
     this.root = parent?.root ?? this;
   }
 
@@ -167,7 +170,9 @@ class NodeContext implements TranslationContext {
     const places = new Set(axes.map((axis) => (axis < 0 && rank !== null ? axis + rank : axis)));
     const rest = [...(value.shape ?? [])];
     const shape = rank === null ? null : Array.from({ length: rank }, (_, axis) => (places.has(axis) ? 1 : (rest.shift() ?? -1)));
-    return this.emit('Unsqueeze', [value, this.int64s(axes)], { dtype: value.dtype, shape });
+    const made = this.emit('Unsqueeze', [value, this.int64s(axes)], { dtype: value.dtype, shape });
+    if (shape !== null) this.#builder.origins.addUnsqueezed(made, value, [...places]);
+    return made;
   }
 
   squeeze(value: TypedValue, axes: readonly number[]): TypedValue {
@@ -175,6 +180,8 @@ class NodeContext implements TranslationContext {
     const { shape } = value;
     const places = new Set(axes.map((axis) => (axis < 0 ? axis + (shape?.length ?? 0) : axis)));
     const left = shape === null ? null : shape.filter((_, axis) => !places.has(axis));
+    const before = shape === null ? undefined : this.#builder.origins.withoutAxes(value, [...places]);
+    if (before !== undefined) return this.refine(before, { shape: left });
     return this.emit('Squeeze', [value, this.int64s(axes)], { dtype: value.dtype, shape: left });
   }
 
@@ -183,9 +190,15 @@ class NodeContext implements TranslationContext {
     const { shape } = value;
     const result = { dtype: value.dtype, shape: permutation.map((axis) => shape?.[axis] ?? -1) };
     const emit = (context: TranslationContext) => context.emit('Transpose', [value], result, { perm: permutation });
-    const { pool, root } = this.#builder;
+    const { pool, root, origins } = this.#builder;
     const isConstant = (value.constant !== undefined && value.dtype !== 'string') || pool.isReference(value);
-    return isConstant ? pool.transposed(value, permutation, () => emit(root.at(this.node, []))) : emit(this);
+    if (isConstant) return pool.transposed(value, permutation, () => emit(root.at(this.node, [])));
+    const made = emit(this);
+    const cut = origins.cutFrom(value);
+    if (cut !== undefined) {
+      origins.addCut(made, { ...cut, whole: this.transpose(cut.whole, permutation), axis: permutation.indexOf(cut.axis) });
+    }
+    return made;
   }
 
   binary(op: string, left: TypedValue, right: TypedValue, dtype: DType = left.dtype): TypedValue {

@@ -164,18 +164,13 @@ function emitLayer(node: FlatNode, body: Body, { roles, cell, list, limits }: La
   const context = scope.builder.at(node, []);
   const steps = scope.value(list, node);
   if (!isList(steps) || steps.list !== 'stacked' || steps.open || steps.elements.shape?.length !== 3) return null;
-  const [ahead, more] = limits.map((limit) => limitValue(limit, node, scope, context));
-  if (ahead === undefined) return null;
   const isWhole = limits.every((limit) => isFirstSize(limit, list));
-  const rounds =
-    more === undefined
-      ? ahead
-      : limits.slice(1).reduce((least, limit) => context.binary('Min', least, limitValue(limit, node, scope, context)), ahead);
+  const rounds = roundsOf(limits, node, scope, context);
   const input = isWhole ? steps.elements : firstRows(steps.elements, rounds, context);
   const initial = (index: number) => {
     const ref = node.inputs[index];
     if (ref === undefined) throw new TypeError('a carried value has an input (this is a bug)');
-    return scope.tensor(ref, node);
+    return isZeros(ref) ? null : scope.tensor(ref, node);
   };
   const weights = (ref: ValueRef) => {
     const value = invariant(ref, body, scope);
@@ -204,17 +199,42 @@ function emitLayer(node: FlatNode, body: Body, { roles, cell, list, limits }: La
   });
 }
 
-/** A limit as int64 [1]. */
-function limitValue(limit: ValueRef, node: FlatNode, scope: Scope, context: TranslationContext): TypedValue {
-  const numbers = constantNumbers(limit);
-  return numbers === null ? context.reshape(context.castTo(scope.tensor(limit, node), 'int64'), [1]) : context.int64s(numbers.slice(0, 1));
+/** The smallest of the limits, int64 [1]. */
+function roundsOf(limits: readonly ValueRef[], node: FlatNode, scope: Scope, context: TranslationContext): TypedValue {
+  const known = limits.flatMap((limit) => constantNumbers(limit)?.slice(0, 1) ?? []);
+  const open = limits.filter((limit) => constantNumbers(limit) === null).map((limit) => limitValue(limit, node, scope, context));
+  const [first, ...rest] = known.length === 0 ? open : [context.int64s([Math.min(...known)]), ...open];
+  if (first === undefined) throw new TypeError('a loop has a limit (this is a bug)');
+  return rest.reduce((least, limit) => context.binary('Min', least, limit), first);
 }
 
-/** The first rows of a tensor, as many as a count [1] says. */
+/** Whether a state is made of nothing but zeros. */
+function isZeros(ref: ValueRef): boolean {
+  const { node } = originOf(ref);
+  if (node.op === 'ZerosLike') return true;
+  const made = node.op === 'Fill' ? node.inputs[1] : ref;
+  const numbers = made === undefined ? null : constantNumbers(made);
+  return numbers?.every((number) => number === 0) ?? false;
+}
+
+/** A limit as int64 [1]. */
+function limitValue(limit: ValueRef, node: FlatNode, scope: Scope, context: TranslationContext): TypedValue {
+  return context.reshape(context.castTo(scope.tensor(limit, node), 'int64'), [1]);
+}
+
+/** Up to so many rows a known count is made of indices. */
+const INDEXED_ROWS = 4096;
+
+/** The first rows of a tensor, as many as a count [1] says. With a known count fewer rows are an error, as they are to TensorFlow's loop. */
 function firstRows(value: TypedValue, count: TypedValue, context: TranslationContext): TypedValue {
   const [known = -1] = context.staticInts(count) ?? [];
   if (known >= 0 && known === value.shape?.[0]) return value;
-  const shape = [-1, ...(value.shape?.slice(1) ?? [])];
+  const inner = value.shape?.slice(1) ?? [];
+  if (known > 0 && known <= INDEXED_ROWS) {
+    const places = context.int64s(Array.from({ length: known }, (_, index) => index));
+    return context.compute('Gather', [value], { dtype: value.dtype, shape: [known, ...inner] }, { axis: 0 }, [places]);
+  }
+  const shape = [-1, ...inner];
   return context.compute('Slice', [value], { dtype: value.dtype, shape }, undefined, [context.int64s([0]), count, context.int64s([0])]);
 }
 

@@ -1,6 +1,7 @@
 /** Reductions along axes, cumulative sums, and the index of an extreme. */
 import type { DType } from '#mesh/tensor.ts';
 import { boolAttr, dtypeAttr } from './attributes.ts';
+import { toChannelsLast } from './channel-order.ts';
 import { computeDtype } from './dtype-support.ts';
 import { fromStart, reducedShape } from './static-shapes.ts';
 import type { TensorType, TranslationContext, Translator, TypedValue } from './translator.ts';
@@ -10,11 +11,37 @@ function reduce(op: string, value: TypedValue, axes: TypedValue, keepDims: boole
   const known = context.staticInts(axes);
   if (known?.length === 0 && op !== 'ReduceL2') return value;
   const result: TensorType = { dtype: value.dtype, shape: reducedShape(value.shape, known, keepDims) };
+  const pooled = overSpace(op, value, known, keepDims, context);
+  if (pooled !== null) return pooled;
   const attributes = { keepdims: keepDims ? 1 : 0, noop_with_empty_axes: 1 };
   const rank = value.shape?.length ?? 0;
   // Of an empty value the runtime reduces no axis that is counted from the end.
   const counted = known?.every((axis) => axis >= -rank) ? context.int64s(known.map((axis) => fromStart(axis, rank))) : null;
   return context.compute(op, [value], result, attributes, [counted ?? context.toInt64Vector(axes)]);
+}
+
+/** Reduces the whole of space where the channels come first already, so that no transpose is left behind a convolution; null for other reductions. */
+function overSpace(
+  op: string,
+  { dtype, shape, channelsFirst }: TypedValue,
+  axes: readonly number[] | null,
+  keepDims: boolean,
+  context: TranslationContext,
+): TypedValue | null {
+  const rank = channelsFirst?.shape?.length ?? 0;
+  if (channelsFirst?.shape == null || axes === null || shape === null) return null;
+  const reduced = new Set(axes.map((axis) => fromStart(axis, rank)));
+  if (reduced.size !== rank - 2 || reduced.has(0) || reduced.has(rank - 1)) return null;
+  const space = channelsFirst.shape.map((_, axis) => axis).slice(2);
+  if (op !== 'ReduceMean' || dtype !== 'float') {
+    const result = { dtype, shape: reducedShape(channelsFirst.shape, space, keepDims) };
+    const made = context.compute(op, [channelsFirst], result, { keepdims: keepDims ? 1 : 0 }, [context.int64s(space)]);
+    return keepDims ? toChannelsLast(made, rank, context) : made;
+  }
+  const kept = { dtype, shape: reducedShape(channelsFirst.shape, space, true) };
+  const mean = context.emit('GlobalAveragePool', [channelsFirst], kept);
+  if (keepDims) return toChannelsLast(mean, rank, context);
+  return context.emit('Flatten', [mean], { dtype, shape: reducedShape(channelsFirst.shape, space, false) }, { axis: 1 });
 }
 
 function reduction(op: string): Translator {

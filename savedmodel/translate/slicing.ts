@@ -59,6 +59,8 @@ const stridedSlice: Translator = (_node, _inputs, context) => {
   const indices = cuts.filter((cut) => cut.type === 'index').toSorted((a, b) => b.axis - a.axis);
   const picked = indices.reduce((from, cut) => {
     const shape = from.shape?.filter((_, axis) => axis !== cut.axis) ?? null;
+    const isOnly = (cut.at === 0 || cut.at === -1) && from.shape?.[cut.axis] === 1 && from.partial === undefined;
+    if (isOnly) return context.squeeze(from, [cut.axis]);
     const at = typeof cut.at === 'number' ? context.scalar(cut.at, 'int64') : scalarBound(cut.at, context);
     const result = context.compute('Gather', [from], { dtype: from.dtype, shape }, { axis: cut.axis }, [at]);
     const element = typeof cut.at === 'number' && from.partial !== undefined ? from.partial.at(cut.at) : undefined;

@@ -51,6 +51,8 @@ export function writeItem(list: ListValue, index: TypedValue, item: TypedValue, 
     list.items.push(item);
     return list;
   }
+  const isOnly = list.list === 'unwritten' && context.staticInts(list.count)?.[0] === 1 && context.staticInts(index)?.[0] === 0;
+  if (isOnly) return stackedList(context.unsqueeze(item, [0]));
   const wide = context.castTo(index, 'int64');
   const elements = stackFor(list, item, context);
   const target = grows ? grownTo(elements, context.reshape(wide, [1]), context) : elements;

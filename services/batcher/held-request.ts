@@ -1,6 +1,7 @@
 import type { Span } from '@opentelemetry/api';
 import type { MemberId, RequestId } from '#mesh/ids.ts';
 import type { SubmittedRequest } from '#mesh/messages.ts';
+import type { Crash } from './crash-record.ts';
 import type { Lane } from './lane.ts';
 import type { Worker } from './workers.ts';
 
@@ -26,6 +27,8 @@ export interface HeldRequest {
   readonly bytes: number;
   /** The traceparent it came with. */
   readonly traceparent: string;
+  /** The servables that wait for its answer. */
+  readonly callers?: readonly string[] | undefined;
   /** What its parts carry on: the queue span's traceparent, or its own without tracing. */
   partTraceparent: string;
   /** The span of its time in the lane; null without tracing, or once ended. */
@@ -33,6 +36,8 @@ export interface HeldRequest {
   body: Uint8Array;
   /** It was in a batch whose worker died: it is executed alone from now on, and answered INTERNAL when that ends a worker too. */
   suspect: boolean;
+  /** The crash that made it a suspect. */
+  crash: Crash | null;
   /** Answered, cancelled or given up: its pieces are skipped wherever they are. */
   done: boolean;
   /** It was cut, so that its pieces may be with several workers. */

@@ -26,7 +26,7 @@ export class LaneGroup {
   stateful = false;
   /** Since when no worker serves it; Infinity while one does. */
   unservedSinceMs: number;
-  /** When workers died while executing it, within the last minute. */
+  /** When workers died of executing it, as requests have proven, within the last minute. */
   crashes: readonly number[] = [];
   /** Answered UNAVAILABLE at once until this instant. */
   quarantinedUntilMs = Number.NEGATIVE_INFINITY;

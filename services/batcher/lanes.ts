@@ -5,7 +5,7 @@ import type { Tracing } from '#mesh/telemetry.ts';
 import { type Refusal, refusalOf } from './admission.ts';
 import { type CloseReason, type LaneSnapshot, nextAction, paddedRows } from './batch-policy.ts';
 import type { BatcherSettings } from './config.ts';
-import { withCrash } from './crash-record.ts';
+import { type Crash, withCrash } from './crash-record.ts';
 import type { BatcherEvents, RequeueReason } from './events.ts';
 import { type FormOptions, formBatch, overdueRefusal } from './form-batch.ts';
 import type { GatewayBook, HeldRequest, Piece } from './held-request.ts';
@@ -128,8 +128,8 @@ export function createLanes(options: LanesOptions): Lanes {
       return;
     }
     const lane = store.laneOf(request, nowMs);
-    const { requestId, rows, budgetMs, body, traceparent } = request;
-    const bytes = PART_BYTES + body.byteLength + traceparent.length + 3 * gateway.id.length;
+    const { requestId, rows, budgetMs, body, traceparent, callers } = request;
+    const bytes = PART_BYTES + body.byteLength + traceparent.length + 3 * gateway.id.length + callersBytes(callers);
     const refusal = refusalAtDoor(lane, rows, bytes, nowMs);
     if (refusal !== null) {
       answerRefusal(lane.group, gateway.id, requestId, refusal);
@@ -146,9 +146,11 @@ export function createLanes(options: LanesOptions): Lanes {
       bytes,
       traceparent,
       partTraceparent: traceparent,
+      callers,
       span: null,
       body,
       suspect: false,
+      crash: null,
       done: false,
       split: false,
       openPieces: 1,
@@ -301,6 +303,7 @@ export function createLanes(options: LanesOptions): Lanes {
         budgetMs: request.deadlineMs - sentMs,
         queuedMs,
         traceparent: request.partTraceparent,
+        callers: request.callers,
         body: request.body,
       });
       events.dequeued(group, queuedMs);
@@ -349,29 +352,34 @@ export function createLanes(options: LanesOptions): Lanes {
 
   /**
    * Their workers are gone, or will not say what became of them. Requests that may have ended a worker become suspects, and a suspect that
-   * was alone on its worker is answered INTERNAL; when the mesh itself was cut, or the worker was leaving, nobody is to blame.
+   * was alone on its worker is answered INTERNAL; when the mesh itself was cut, or the worker was leaving, nobody is to blame. A servable is
+   * blamed only for what such a request proves: workers also die of things that no servable did, several at once, and what they were
+   * executing must not be quarantined for that.
    */
   function lose(lost: readonly SentBatch[], nowMs: number): void {
     const again: Piece[] = [];
     const suspects: Piece[] = [];
-    const crashed = new Set<LaneGroup>();
+    const crash: Crash = { atMs: nowMs, counted: false };
     for (const sent of lost) {
       const { group, worker } = sent.slot;
       const excused = worker.draining || !connected || sent.sentMs <= reconnectedAtMs;
       takeBack(sent, 'lost');
-      if (!excused) crashed.add(group);
       for (const piece of sent.pieces) {
         const { request } = piece;
         if (request.done) continue;
         if (group.stateful) giveUp(request, refusals.stateful(group, worker.id));
         else if (excused) again.push(piece);
-        else if (sent.solo) giveUp(request, refusals.crashed(group));
-        else suspects.push(...suspect(request), piece);
+        else if (sent.solo) {
+          countCrashes(group, [request.crash, crash], nowMs);
+          giveUp(request, refusals.crashed(group));
+        } else {
+          request.crash ??= crash;
+          suspects.push(...suspect(request), piece);
+        }
       }
     }
     putBack(again, 'worker-lost');
     putBack(suspects, 'suspect');
-    for (const group of crashed) countCrash(group, nowMs);
   }
 
   /** Marks a suspect and takes its other pieces, if it was split, out of the lane that it shares with others. */
@@ -390,8 +398,13 @@ export function createLanes(options: LanesOptions): Lanes {
     lose(lost, nowMs);
   }
 
-  function countCrash(group: LaneGroup, nowMs: number): void {
-    group.crashes = withCrash(group.crashes, nowMs);
+  /** Holds against a servable what one of its requests did: the crash that made it a suspect, and that of the worker it was alone on. */
+  function countCrashes(group: LaneGroup, crashes: readonly (Crash | null)[], nowMs: number): void {
+    for (const crash of crashes) {
+      if (crash === null || crash.counted) continue;
+      crash.counted = true;
+      group.crashes = withCrash(group.crashes, crash.atMs, nowMs);
+    }
     if (group.crashes.length < settings.quarantineCrashes || group.quarantinedUntilMs > nowMs) return;
     group.quarantinedUntilMs = nowMs + settings.quarantineMs;
     events.quarantined(group, { crashCount: group.crashes.length, forMs: settings.quarantineMs });
@@ -633,6 +646,12 @@ export function createLanes(options: LanesOptions): Lanes {
     },
     quarantined: (nowMs) => [...store.groups()].filter((group) => group.quarantinedUntilMs > nowMs).map((group) => group.id),
   };
+}
+
+function callersBytes(callers: readonly string[] | undefined): number {
+  let bytes = 0;
+  if (callers !== undefined) for (const caller of callers) bytes += 4 + 3 * caller.length;
+  return bytes;
 }
 
 /** The lane in which a request's pieces wait. */

@@ -9,8 +9,6 @@ export function configOfFolder(directory: string): string | undefined {
     .map((entry) => entry.name)
     .sort();
   if (names.length === 0) return undefined;
-  const models = names.map(
-    (name) => `  config { name: ${JSON.stringify(name)} base_path: ${JSON.stringify(join(directory, name))} model_platform: "onnx" }`,
-  );
+  const models = names.map((name) => `  config { name: ${JSON.stringify(name)} base_path: ${JSON.stringify(join(directory, name))} }`);
   return `model_config_list {\n${models.join('\n')}\n}\n`;
 }

@@ -1,10 +1,13 @@
 import type { Clock } from '#mesh/clock.ts';
 import type { SettingsOf } from '#mesh/config.ts';
+import { importCacheFolder } from '#mesh/import-settings.ts';
 import { createMemoryJobQueue } from '#mesh/job-queue-memory.ts';
+import { opSourcesOf } from '#mesh/op-library-settings.ts';
 import { createMemoryStateStore } from '#mesh/state-store-memory.ts';
 import { createSubjects } from '#mesh/subjects.ts';
 import type { Telemetry } from '#mesh/telemetry.ts';
 import { createMemoryBroker } from '#mesh/transport-memory.ts';
+import { createPlanStore } from '../../savedmodel/cache/plan-store.ts';
 import { startBatcher } from '../batcher/index.ts';
 import type { GatewayCore } from '../gateway/core.ts';
 import { startGateway } from '../gateway/index.ts';
@@ -39,14 +42,24 @@ export async function startEmbedded(deps: {
   const store = starting.use(createMemoryStateStore({ clock }));
   const jobs = starting.use(createMemoryJobQueue({ clock }));
   const shared = { subjects, clock, telemetry, settings };
+  const plans = starting.use(
+    createPlanStore({
+      cacheFolder: importCacheFolder(settings.importCacheDir),
+      cacheMaxBytes: settings.importCacheMaxBytes,
+      ops: opSourcesOf(settings),
+      clock,
+      onImported: (facts) => telemetry.log.info(facts, 'a SavedModel was imported'),
+    }),
+  );
 
-  starting.use(await startWorker({ ...shared, transport: connect() }));
+  starting.use(await startWorker({ ...shared, transport: connect(), plans }));
   const registry = starting.use(
     await startRegistry({
       ...shared,
       transport: connect(),
       store,
       jobs,
+      plans,
       ...(deps.defaultConfigText === undefined ? {} : { defaultConfigText: deps.defaultConfigText }),
     }),
   );

@@ -59,10 +59,12 @@ export function createExamplesApi({ core, methodNameCheck, onAnswered }: Example
       const plans = makePlans();
       if (call.examples.length === 0) throw invalid('Input is empty.');
       const inputs: NamedTensors = new Map([[INPUTS, examplesTensor(call.examples)]]);
-      for (const { signature } of plans) validateInputs(signature, inputs, 'all');
-      for (const { signature, signatureName, outputs } of plans) {
+      const complete = plans.map(({ signature }) => validateInputs(signature, inputs, 'all'));
+      for (const [index, { signature, signatureName, outputs }] of plans.entries()) {
         const { servable, deadlineMs, traceparent } = call;
-        pending.push(core.infer({ servable, signatureName, signature, inputs, outputs, deadlineMs, traceparent }));
+        pending.push(
+          core.infer({ servable, signatureName, signature, inputs: complete[index] ?? inputs, outputs, deadlineMs, traceparent }),
+        );
       }
       const cancel = () => {
         for (const one of pending) one.cancel();

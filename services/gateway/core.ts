@@ -36,6 +36,8 @@ export interface InferRequest {
   readonly deadlineMs: number;
   /** W3C traceparent of the client; empty without one. */
   readonly traceparent: string;
+  /** Keys of the servables that wait for the answer, where a servable asks and not a client. */
+  readonly callers?: readonly string[] | undefined;
 }
 
 /** The outputs asked for, and where the time went. */

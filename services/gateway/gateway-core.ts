@@ -3,6 +3,7 @@ import { utf8 } from '#mesh/bytes.ts';
 import type { RegistryQuestion, RoutedModel } from '#mesh/control.ts';
 import { readRegistryAnswer } from '#mesh/control-reader.ts';
 import { ServeError, toServeError } from '#mesh/errors.ts';
+import type { ListedSpec, Signature } from '#mesh/signature.ts';
 import type { Subjects } from '#mesh/subjects.ts';
 import type { Transport } from '#mesh/transport.ts';
 import type { GatewayCore, ResolvedServable } from './core.ts';
@@ -87,7 +88,11 @@ export function createGatewayCore({ transport, subjects, routing, client, draini
       if (latest === undefined) throw new ServeError('NOT_FOUND', `Servable not found for request: Latest(${model})`);
       return latest;
     },
-    infer: client.infer,
+    infer(request) {
+      const { listedOnly } = request.signature;
+      if (listedOnly !== undefined) throw cannotRun(request.signatureName, listedOnly);
+      return client.infer(request);
+    },
     status(model, version) {
       needTable();
       const all = (routing.model(model)?.versions ?? []).map((routed) => ({
@@ -115,6 +120,15 @@ export function createGatewayCore({ transport, subjects, routing, client, draini
       ask({ type: 'put-model', modelText, expectedRevision, timeoutMs }, timeoutMs + ANSWER_MARGIN_MS),
     removeModel: (name, expectedRevision) => ask({ type: 'remove-model', name, expectedRevision }, QUESTION_TIMEOUT_MS),
   };
+}
+
+function cannotRun(signatureName: string, { inputs, outputs }: NonNullable<Signature['listedOnly']>): ServeError {
+  const what = [...listed('input', inputs), ...listed('output', outputs)].join(', ');
+  return new ServeError('INVALID_ARGUMENT', `signature ${signatureName} is listed in the metadata and cannot be run: ${what}`);
+}
+
+function listed(kind: string, specs: Readonly<Record<string, ListedSpec>>): readonly string[] {
+  return Object.entries(specs).map(([alias, { dtype, sparse }]) => `${kind} ${alias} is ${sparse ? 'a sparse tensor' : dtype.protoName}`);
 }
 
 function indexModel(model: RoutedModel): ModelIndex {

@@ -7,6 +7,7 @@ import { startPresence } from '#mesh/presence.ts';
 import type { Subjects } from '#mesh/subjects.ts';
 import type { Telemetry } from '#mesh/telemetry.ts';
 import type { Transport } from '#mesh/transport.ts';
+import { startCallEdge } from './call-edge.ts';
 import { createExamplesApi } from './classify-regress.ts';
 import type { GatewaySettings } from './config.ts';
 import type { GatewayCore } from './core.ts';
@@ -81,6 +82,13 @@ export async function startGateway(deps: GatewayDeps): Promise<Gateway> {
     core,
     methodNameCheck: settings.enableSignatureMethodNameCheck,
     onAnswered: events.examplesAnswered,
+  });
+
+  const edge = starting.use(new DisposableStack());
+  void table.whenKnown.then(() => {
+    if (edge.disposed) return;
+    const { inlineTensorBytes } = settings;
+    edge.use(startCallEdge({ transport, subjects, clock, id, core, blobs, inlineTensorBytes, onUnreadable }));
   });
 
   await openPortsAfter;

@@ -159,6 +159,7 @@ function submitted(flight: Flight, now: number): SubmittedRequest {
     budgetMs: Math.max(0, request.deadlineMs - now),
     attempt: flight.attempt,
     traceparent: flight.traceparent,
+    callers: request.callers,
     body: flight.body,
   };
 }
@@ -167,5 +168,6 @@ function submitted(flight: Flight, now: number): SubmittedRequest {
 function sizeOf({ body, laneKey, request }: Flight): number {
   let characters = laneKey.length + request.servable.id.name.length + request.signatureName.length;
   for (const output of request.outputs) characters += 4 + output.length;
+  for (const caller of request.callers ?? []) characters += 4 + caller.length;
   return 128 + 3 * characters + body.byteLength;
 }

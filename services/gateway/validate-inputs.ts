@@ -1,6 +1,6 @@
 /** Holds a request against its signature, in TensorFlow Serving's words. */
 import { ServeError } from '#mesh/errors.ts';
-import { type Signature, shapeFits, type TensorSpec } from '#mesh/signature.ts';
+import { type Signature, shapeFits, type TensorSpec, withDefaults } from '#mesh/signature.ts';
 import type { DType, NamedTensors, Tensor } from '#mesh/tensor.ts';
 
 /** TensorFlow's own bound; a shape with more dimensions cannot be expressed in it. */
@@ -12,13 +12,16 @@ const MAX_RANK = 254;
  */
 export type ValidationMode = 'all' | 'shapes';
 
-/** Throws INVALID_ARGUMENT for the first thing wrong with a request's inputs. */
-export function validateInputs(signature: Signature, inputs: NamedTensors, mode: ValidationMode): void {
-  if (mode === 'all') {
-    validateInputNames(signature, inputs);
-    validateDtypes(signature, inputs);
-  }
-  validateShapes(signature, inputs);
+/**
+ * Throws INVALID_ARGUMENT for the first thing wrong with a request's inputs. Gives them back, and with them what the signature says of those
+ * that were left out.
+ */
+export function validateInputs(signature: Signature, inputs: NamedTensors, mode: ValidationMode): NamedTensors {
+  if (mode === 'all') validateInputNames(signature, inputs);
+  const complete = withDefaults(signature, inputs);
+  if (mode === 'all') validateDtypes(signature, complete);
+  validateShapes(signature, complete);
+  return complete;
 }
 
 /** The names of a request's inputs; their tensors are not looked at, so that names can be checked before anything is decoded. */
@@ -28,31 +31,44 @@ export interface InputNames {
   keys(): Iterable<string>;
 }
 
-/** Throws INVALID_ARGUMENT unless the request names exactly the signature's inputs. */
+/** Throws INVALID_ARGUMENT unless the request names exactly the signature's inputs; those that have a default may be left out. */
 export function validateInputNames(signature: Signature, inputs: InputNames): void {
   let wanted = 0;
-  let missing: string | undefined;
+  let used = 0;
+  let hasDefaults = false;
+  let lacks = false;
   for (const alias in signature.inputs) {
     wanted++;
-    if (missing === undefined && !inputs.has(alias)) missing = alias;
+    if (signature.inputs[alias]?.default !== undefined) hasDefaults = true;
+    else if (!inputs.has(alias)) lacks = true;
+    if (inputs.has(alias)) used++;
   }
-  if (inputs.size !== wanted) {
+  if (inputs.size > wanted || (inputs.size < wanted && !hasDefaults)) throw sizeError(signature, inputs);
+  if (lacks) throw missingError(signature, inputs);
+  if (used !== inputs.size) {
     const sent = [...inputs.keys()].sort();
-    const expected = Object.keys(signature.inputs).sort();
-    const extra = sent.filter((alias) => !Object.hasOwn(signature.inputs, alias));
-    const lacking = expected.filter((alias) => !inputs.has(alias));
-    throw invalid(
-      `input size does not match signature: ${sent.length}!=${expected.length} len({${sent}}) != len({${expected}}). Sent extra: {${extra}}. Missing but required: {${lacking}}.`,
-    );
+    const known = sent.filter((alias) => Object.hasOwn(signature.inputs, alias));
+    throw invalid(`Inputs contains invalid name. Used request inputs: ${known}, request input: ${sent}`);
   }
-  if (missing !== undefined) {
-    const first = Object.keys(signature.inputs)
-      .sort()
-      .find((alias) => !inputs.has(alias));
-    throw invalid(
-      `Signature input alias: ${first}(feed name: ${signature.inputs[first ?? missing]?.tensorName}) not found in request and no default value provided. Inputs expected to be in the request {${[...inputs.keys()].sort()}}, or default input alias set: `,
-    );
-  }
+}
+
+function sizeError(signature: Signature, inputs: InputNames): ServeError {
+  const sent = [...inputs.keys()].sort();
+  const expected = Object.keys(signature.inputs).sort();
+  const extra = sent.filter((alias) => !Object.hasOwn(signature.inputs, alias));
+  const lacking = expected.filter((alias) => !inputs.has(alias));
+  return invalid(
+    `input size does not match signature: ${sent.length}!=${expected.length} len({${sent}}) != len({${expected}}). Sent extra: {${extra}}. Missing but required: {${lacking}}.`,
+  );
+}
+
+function missingError(signature: Signature, inputs: InputNames): ServeError {
+  const aliases = Object.keys(signature.inputs).sort();
+  const defaulted = aliases.filter((alias) => signature.inputs[alias]?.default !== undefined);
+  const first = aliases.find((alias) => !inputs.has(alias) && !defaulted.includes(alias)) ?? '';
+  return invalid(
+    `Signature input alias: ${first}(feed name: ${signature.inputs[first]?.tensorName}) not found in request and no default value provided. Inputs expected to be in the request {${[...inputs.keys()].sort()}}, or default input alias set: ${defaulted}`,
+  );
 }
 
 /** Throws INVALID_ARGUMENT for an input of another dtype than the signature's. Names have been checked. */

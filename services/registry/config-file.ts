@@ -5,6 +5,7 @@ import type { RegistryEvents } from './events.ts';
 import type { Leading } from './leading.ts';
 import { checkModelList } from './model-list.ts';
 import { readSeed } from './running-config.ts';
+import { knownModules } from './user-modules.ts';
 
 /**
  * Reads --model_config_file again and again, and applies it when its content has changed. A file that did not change never undoes a change made
@@ -23,7 +24,7 @@ export function followConfigFile(deps: {
     try {
       const seed = await readSeed(settings, undefined);
       if (seed.digest === leading.config.seedDigest || stopping.signal.aborted) return;
-      checkModelList(seed.models, leading.config.running.models);
+      checkModelList(seed.models, leading.config.running.models, knownModules(settings));
       await leading.apply(seed.models, null, seed.digest);
     } catch (caught) {
       events.configFileFailed({ file: settings.modelConfigFile, error: toServeError(caught) });

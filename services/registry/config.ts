@@ -1,5 +1,8 @@
 import type { Declaration, SettingsOf } from '#mesh/config.ts';
 import { ServeError } from '#mesh/errors.ts';
+import { IMPORT_SETTINGS } from '#mesh/import-settings.ts';
+import { SERVABLE_MODULE_SETTINGS } from '#mesh/servable-module-settings.ts';
+import { USER_CODE_SETTINGS } from '#mesh/user-code-settings.ts';
 
 /** The settings of a registry: TF Serving's flags about models, versions, batching and loading, and our own about the fleet. */
 export const REGISTRY_SETTINGS = {
@@ -140,9 +143,9 @@ export const REGISTRY_SETTINGS = {
     name: 'saved_model_tags',
     type: 'string',
     default: 'serve',
-    help: 'Tags select a graph of a SavedModel, which this release does not import.',
+    help: 'Tags, separated by commas, of the MetaGraph that is served of a SavedModel: the one that has exactly these.',
     group: 'TensorFlow Serving',
-    treatment: 'ignored',
+    treatment: 'honoured',
   },
   preferTfliteModel: {
     name: 'prefer_tflite_model',
@@ -169,11 +172,29 @@ export const REGISTRY_SETTINGS = {
     treatment: 'honoured',
     oneOf: ['availability_preserving', 'resource_preserving'],
   },
+  transitionPolicyModule: {
+    name: 'transition_policy_module',
+    type: 'string',
+    default: '',
+    help: 'A module whose default export decides, instead of --aspired_version_policy, how a version replaces another. Where it fails, breaks a limit or wants what no policy may, availability_preserving decides. Empty: none.',
+    group: 'Headrace',
+    treatment: 'honoured',
+  },
+  sourceModules: {
+    name: 'source_modules',
+    type: 'string',
+    default: '',
+    help: 'Modules that find versions, as NAME=FILE,NAME=FILE. A model whose base_path is NAME:location uses the module of that name; every other one the file system.',
+    group: 'Headrace',
+    treatment: 'honoured',
+  },
+  ...USER_CODE_SETTINGS,
+  ...SERVABLE_MODULE_SETTINGS,
   replicas: {
     name: 'replicas',
     type: 'int',
     default: 0,
-    help: 'On how many workers each version runs. 0: on every worker.',
+    help: 'On how many workers each version runs. 0: on every worker; one that keeps state between requests on one.',
     group: 'Headrace',
     treatment: 'honoured',
     min: 0,
@@ -187,6 +208,7 @@ export const REGISTRY_SETTINGS = {
     treatment: 'honoured',
     min: 0,
   },
+  ...IMPORT_SETTINGS,
   statePrefix: {
     name: 'state_prefix',
     type: 'string',
@@ -223,6 +245,14 @@ export function checkRegistrySettings(settings: RegistrySettings, hasDefaultConf
   if (settings.modelBasePath === '' && settings.modelConfigFile === '' && !hasDefaultConfig) {
     throw new ServeError('INVALID_ARGUMENT', 'Both server_options.model_base_path and server_options.model_config_file are empty!');
   }
+}
+
+/** The tags of `--saved_model_tags`. */
+export function savedModelTags(setting: string): readonly string[] {
+  return setting
+    .split(',')
+    .map((tag) => tag.trim())
+    .filter((tag) => tag !== '');
 }
 
 /** Sentences to log at start: flags that are accepted and mean something else here. */

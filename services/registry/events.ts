@@ -13,6 +13,8 @@ export interface RegistryEvents {
   configApplied(facts: { readonly revision: number; readonly models: readonly string[]; readonly removed: readonly string[] }): void;
   configFileFailed(facts: { readonly file: string; readonly error: ServeError }): void;
   sourceFailed(facts: { readonly model: string; readonly status: StatusReport }): void;
+  /** A SavedModel was imported here; `byteLength`: of the result. */
+  modelImported(facts: { readonly folder: string; readonly tookMs: number; readonly byteLength: number }): void;
   versionRefused(facts: { readonly model: string; readonly version: number; readonly status: StatusReport }): void;
   checkUnavailable(facts: { readonly model: string; readonly version: number; readonly error: ServeError }): void;
   versionAvailable(id: ServableId): void;
@@ -20,9 +22,25 @@ export interface RegistryEvents {
   versionUnloaded(id: ServableId): void;
   labelBound(facts: { readonly model: string; readonly label: string; readonly version: number }): void;
   storeUnavailable(facts: { readonly doing: string; readonly error: ServeError }): void;
+  /** One call of user code has ended. Metric only: what is wrong is in the model's status and its log line. */
+  userCodeCalled(facts: UserCode & { readonly call: string; readonly outcome: string }): void;
+  /** User code lost its thread: by a limit, by an error that nothing caught, or by leaving. */
+  userThreadLost(facts: UserCode & { readonly error: ServeError }): void;
+  /** A failure of user code that concerns no model's status: a source did not stop as it should. */
+  userCodeFailed(facts: UserCode & { readonly error: ServeError }): void;
+  /** A line that user code printed. */
+  userCodeSaid(facts: UserCode & { readonly line: string }): void;
+  /** availability_preserving decided instead of a policy's module. */
+  policyOverruled(facts: { readonly model: string; readonly name: string; readonly why: string }): void;
   /** Something a worker or gateway sent could not be used. */
   messageIgnored(facts: { readonly what: string; readonly error: ServeError }): void;
   fleetSeen(facts: { readonly workers: number; readonly models: number }): void;
+}
+
+/** A module of user code in a registry. */
+export interface UserCode {
+  readonly kind: 'source' | 'policy';
+  readonly name: string;
 }
 
 /** Makes a registry's events. Registers its metrics once per process: two registries of one process share them. */
@@ -32,6 +50,13 @@ export function createRegistryEvents({ log, metrics }: Telemetry): RegistryEvent
   const models = gauge('headrace_registry_models', 'Models of the running configuration');
   const transitions = counter('headrace_registry_transitions_total', 'Versions that became available, failed or were unloaded', ['state']);
   const troubles = counter('headrace_registry_troubles_total', 'What did not work, by what it was', ['what']);
+
+  const userCalls = counter('headrace_registry_user_code_calls_total', 'Calls of source and policy modules, by how they ended', [
+    'kind',
+    'name',
+    'call',
+    'outcome',
+  ]);
 
   function gauge(name: string, help: string): Gauge {
     const known = metrics.getSingleMetric(name);
@@ -68,6 +93,7 @@ export function createRegistryEvents({ log, metrics }: Telemetry): RegistryEvent
       troubles.inc({ what: 'source' });
       log.warn(facts, facts.status.message);
     },
+    modelImported: (facts) => log.info(facts, 'a SavedModel was imported'),
     versionRefused(facts) {
       troubles.inc({ what: 'version' });
       log.error(facts, 'a version folder did not pass its check');
@@ -92,6 +118,20 @@ export function createRegistryEvents({ log, metrics }: Telemetry): RegistryEvent
     storeUnavailable(facts) {
       troubles.inc({ what: 'store' });
       log.warn({ doing: facts.doing, reason: facts.error.message }, 'the state store cannot be used now; what runs goes on from memory');
+    },
+    userCodeCalled: ({ kind, name, call, outcome }) => userCalls.inc({ kind, name, call, outcome }),
+    userThreadLost({ kind, name, error }) {
+      troubles.inc({ what: 'user-code' });
+      log.error({ kind, name, code: error.code, reason: error.message }, 'user code lost its thread');
+    },
+    userCodeFailed({ kind, name, error }) {
+      troubles.inc({ what: 'user-code' });
+      log.warn({ kind, name, code: error.code, reason: error.message }, 'user code failed');
+    },
+    userCodeSaid: (facts) => log.info(facts, 'user code printed a line'),
+    policyOverruled(facts) {
+      troubles.inc({ what: 'policy' });
+      log.error(facts, facts.why);
     },
     messageIgnored(facts) {
       troubles.inc({ what: 'message' });

@@ -16,10 +16,12 @@ export interface FolderFile {
 const MAX_ENTRIES = 20_000;
 
 /**
- * Names, sizes and times of all files below a folder, in order of path. Rejects with FAILED_PRECONDITION when there are too many, or something
+ * Names, sizes and times of all files below a folder, in order of path; of a file itself, by an empty name. Rejects with FAILED_PRECONDITION when there are too many, or something
  * that cannot be read as a file.
  */
 export async function listFolder(folder: string): Promise<readonly FolderFile[]> {
+  const own = await stat(folder);
+  if (own.isFile()) return [{ path: '', byteLength: own.size, modifiedMs: own.mtimeMs }];
   const files: FolderFile[] = [];
   let entries = 0;
   const pending = [''];

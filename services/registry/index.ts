@@ -2,23 +2,29 @@ import type { Clock } from '#mesh/clock.ts';
 import type { RegistryDetail, WorkerDetail } from '#mesh/control.ts';
 import { ServeError, toServeError } from '#mesh/errors.ts';
 import { type MemberId, newMemberId } from '#mesh/ids.ts';
+import { importCacheFolder } from '#mesh/import-settings.ts';
 import type { JobQueue } from '#mesh/job-queue.ts';
+import { opSourcesOf } from '#mesh/op-library-settings.ts';
 import { startPresence } from '#mesh/presence.ts';
 import type { StateStore } from '#mesh/state-store.ts';
 import type { Subjects } from '#mesh/subjects.ts';
 import type { Telemetry } from '#mesh/telemetry.ts';
 import type { Transport } from '#mesh/transport.ts';
 import type { ModelConfig } from '#proto/model-server-config.ts';
-import { CHECK_MODEL_QUEUE, checkModel } from './check-model.ts';
+import type { Source } from '../../extend/sources.ts';
+import { createPlanStore, type PlanStore } from '../../savedmodel/cache/plan-store.ts';
+import { CHECK_MODEL_QUEUE, createCheckModel } from './check-model.ts';
 import { checkRegistrySettings, type RegistrySettings, registryWarnings } from './config.ts';
 import { followConfigFile } from './config-file.ts';
 import { createRegistryEvents } from './events.ts';
 import { startLeadership } from './leadership.ts';
 import { type LeadingMemory, startLeading } from './leading.ts';
+import { createModuleSources } from './module-sources.ts';
 import { answerQuestions } from './questions.ts';
 import { type ConfigSeed, readSeed } from './running-config.ts';
 import { readServingOptions } from './serving-options.ts';
-import { createFileSystemSource, type VersionSource } from './source.ts';
+import { createFileSystemSource, createMissingSource } from './source.ts';
+import { policyModule, sourceModules, sourceOfBasePath } from './user-modules.ts';
 
 /** What a registry runs on. The caller owns all of it and disposes it after the registry. */
 export interface RegistryDeps {
@@ -34,7 +40,9 @@ export interface RegistryDeps {
   /** A ModelServerConfig in text form for when the settings name no models. */
   readonly defaultConfigText?: string;
   /** Where a model's versions come from; default, also for models it returns undefined for: the file system. */
-  readonly sourceOf?: (model: ModelConfig) => VersionSource | undefined;
+  readonly sourceOf?: (model: ModelConfig) => Source | undefined;
+  /** Imports SavedModels; default: into the cache that the settings name. The caller disposes it. */
+  readonly plans?: PlanStore;
 }
 
 /** A running registry: it leads, or stands by. */
@@ -65,14 +73,31 @@ export async function startRegistry(deps: RegistryDeps): Promise<Registry> {
   const firstSeed = await readSeed(settings, defaultConfigText);
   const serving = await readServingOptions(settings);
   const events = createRegistryEvents(telemetry);
-  const sourceOf = (model: ModelConfig) => deps.sourceOf?.(model) ?? createFileSystemSource(model.name, model.basePath);
   const stopping = new AbortController();
   const { promise: initialLoad, resolve: initialLoaded } = Promise.withResolvers<void>();
   let isReady = false;
   let highestHeard = 0;
   let memory: LeadingMemory | undefined;
 
+  const limits = { callMs: settings.userCodeCallLimitMs, memoryBytes: settings.userCodeMemoryLimitBytes };
+  const pollMs = settings.fileSystemPollWaitSeconds * 1000;
+
   await using starting = new AsyncDisposableStack();
+  const modules = new Map(
+    [...sourceModules(settings)].map(([name, module]) => [
+      name,
+      starting.use(createModuleSources({ module, clock, events, limits, pollMs })),
+    ]),
+  );
+  const ofUser = policyModule(settings);
+  const sourceOf = (model: ModelConfig): Source => {
+    const own = deps.sourceOf?.(model);
+    if (own) return own;
+    const named = sourceOfBasePath(model.basePath);
+    if (!named) return createFileSystemSource(model.name, model.basePath);
+    const module = modules.get(named.module);
+    return module ? module.create({ name: model.name, location: named.location }) : createMissingSource(model.basePath, named.module);
+  };
   const detail = (leading: boolean): RegistryDetail => ({ leading });
   const presence = starting.use(
     await startPresence({
@@ -86,7 +111,18 @@ export async function startRegistry(deps: RegistryDeps): Promise<Registry> {
     }),
   );
   const firstSightMs = clock.now() + FIRST_SIGHT_MS;
-  starting.use(jobs.work(CHECK_MODEL_QUEUE, settings.numLoadThreads || DEFAULT_CHECKS, checkModel));
+  const plans =
+    deps.plans ??
+    starting.use(
+      createPlanStore({
+        cacheFolder: importCacheFolder(settings.importCacheDir),
+        cacheMaxBytes: settings.importCacheMaxBytes,
+        ops: opSourcesOf(settings),
+        clock,
+        onImported: events.modelImported,
+      }),
+    );
+  starting.use(jobs.work(CHECK_MODEL_QUEUE, settings.numLoadThreads || DEFAULT_CHECKS, createCheckModel(plans)));
 
   async function currentSeed(): Promise<ConfigSeed> {
     try {
@@ -123,6 +159,7 @@ export async function startRegistry(deps: RegistryDeps): Promise<Registry> {
           serving,
           seed,
           sourceOf,
+          policyModule: ofUser,
           lease,
           fencingToken,
           memory,

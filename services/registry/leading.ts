@@ -3,7 +3,7 @@
  * workers, and writes down what it did. Everything that may have changed something calls `poke`.
  */
 import type { Clock, Timer } from '#mesh/clock.ts';
-import type { AssignedServable, HeldServable, WorkerDetail } from '#mesh/control.ts';
+import type { AssignedServable, HeldServable, StatusReport, WorkerDetail } from '#mesh/control.ts';
 import { readRoutingUpdate } from '#mesh/control-reader.ts';
 import { ServeError, type StatusCode, toServeError } from '#mesh/errors.ts';
 import type { MemberId } from '#mesh/ids.ts';
@@ -13,8 +13,11 @@ import type { StateStore } from '#mesh/state-store.ts';
 import type { Subjects } from '#mesh/subjects.ts';
 import type { Transport } from '#mesh/transport.ts';
 import type { ModelConfig } from '#proto/model-server-config.ts';
+import type { Source } from '../../extend/sources.ts';
 import { createAssigner } from './assigner.ts';
-import type { RegistrySettings } from './config.ts';
+import type { TransitionPolicy } from './built-in-policies.ts';
+import { withComplaint } from './complaints.ts';
+import { type RegistrySettings, savedModelTags } from './config.ts';
 import type { RegistryEvents } from './events.ts';
 import { bindLabels } from './labels.ts';
 import { openModelDocuments } from './model-documents.ts';
@@ -33,12 +36,14 @@ import {
   storeModel,
 } from './model-state.ts';
 import { startModelWatch } from './model-watch.ts';
+import { createModulePolicy } from './module-policy.ts';
 import { createRoutingPublisher, type RoutingPublisher } from './routing-publisher.ts';
 import { type ConfigSeed, type ConfigStore, openConfigStore, type RunningConfig } from './running-config.ts';
 import type { ServingOptions } from './serving-options.ts';
 import { createSignatureFetcher } from './signature-fetcher.ts';
-import type { VersionSource } from './source.ts';
-import { decideFleet, type TransitionPolicy } from './transition-policy.ts';
+import { noVersionsText } from './source.ts';
+import { builtInPolicy, decideFleet } from './transition-policy.ts';
+import { sourceOfBasePath, type UserModule } from './user-modules.ts';
 import type { StoredModel } from './version-record.ts';
 
 /** What one leadership runs on, from the lease it holds to what an earlier one left. The caller owns all of it. */
@@ -53,7 +58,9 @@ export interface LeadingDeps {
   readonly settings: RegistrySettings;
   readonly serving: ServingOptions;
   readonly seed: ConfigSeed;
-  readonly sourceOf: (model: ModelConfig) => VersionSource;
+  readonly sourceOf: (model: ModelConfig) => Source;
+  /** Decides instead of the policy that the settings name. */
+  readonly policyModule: UserModule | null;
   readonly lease: string;
   readonly fencingToken: number;
   /** What this process knew when it led last. */
@@ -113,6 +120,12 @@ export async function startLeading(deps: LeadingDeps): Promise<Leading> {
   const signatures = starting.use(createSignatureFetcher({ transport, subjects, clock, events, onRetry: poke }));
   const waiters = new Set<() => void>();
   const pollMs = settings.fileSystemPollWaitSeconds * 1000;
+  const limits = { callMs: settings.userCodeCallLimitMs, memoryBytes: settings.userCodeMemoryLimitBytes };
+  const userPolicy =
+    deps.policyModule === null
+      ? null
+      : starting.use(createModulePolicy({ module: deps.policyModule, clock, events, limits, onAnswer: poke }));
+  const policy = userPolicy ?? builtInPolicy(settings.aspiredVersionPolicy as TransitionPolicy);
   let timer: Timer | undefined;
   let timerAtMs = Number.POSITIVE_INFINITY;
   let begun = false;
@@ -152,7 +165,7 @@ export async function startLeading(deps: LeadingDeps): Promise<Leading> {
     const decision = decideFleet(
       [...models.values()].map((model) => fleetModelOf(model, held.get(model.name) ?? new Map(), settings.replicas, now)),
       workers.map(({ id, detail }) => ({ id, draining: detail.draining, memoryLimitBytes: detail.memoryLimitBytes })),
-      settings.aspiredVersionPolicy as TransitionPolicy,
+      policy,
     );
     let leaving = false;
     for (const model of models.values()) {
@@ -164,12 +177,21 @@ export async function startLeading(deps: LeadingDeps): Promise<Leading> {
       if (model.config === null && model.versions.size === 0) models.delete(model.name);
     }
     // Gateways first: a version is not routable before its workers hear that it goes.
-    routing.publish(new Map([...models.values()].map((model) => [model.name, routedModelOf(model)])));
+    routing.publish(new Map([...models.values()].map((model) => [model.name, withComplaint(routedModelOf(model), complaintOf(model))])));
     assigner.assign(workers, (worker) => servablesOf(worker));
     documents.save(models);
     events.fleetSeen({ workers: workers.length, models: config.running.models.length });
     for (const waiter of [...waiters]) waiter();
     plan(leaving ? LEAVING_TURN_MS : TURN_MS);
+  }
+
+  /** What is wrong with the model's user code, if it uses any. */
+  function complaintOf({ name, config, watch }: ModelState): StatusReport | null {
+    if (config === null) return null;
+    const view = watch?.view;
+    if (view?.sourceFailing && sourceOfBasePath(config.basePath)) return view.sourceStatus;
+    const trouble = userPolicy?.trouble(name) ?? null;
+    return trouble === null ? null : { code: 'INTERNAL', message: trouble };
   }
 
   function adoptFrom(worker: Member<WorkerDetail>): void {
@@ -211,8 +233,9 @@ export async function startLeading(deps: LeadingDeps): Promise<Leading> {
       for (const [version, record] of model.versions) {
         const generation = record.assigned.get(worker);
         if (generation === undefined) continue;
-        const { path, platform } = record.usable;
-        servables.push({ id: { name: model.name, version }, path, platform, ...serving, generation });
+        const { path, platform, imported } = record.usable;
+        const from = imported ? { imported } : {};
+        servables.push({ id: { name: model.name, version }, path, platform, ...from, ...serving, generation });
       }
     }
     // A worker loads in this order: of each model the newest version first.
@@ -249,8 +272,12 @@ export async function startLeading(deps: LeadingDeps): Promise<Leading> {
         jobs,
         events,
         source: deps.sourceOf(wanted),
+        noVersionsText: sourceOfBasePath(wanted.basePath)
+          ? `${wanted.basePath} lists no versions of servable ${wanted.name}`
+          : noVersionsText(wanted.name, wanted.basePath),
         pollMs,
         settleMs: settings.versionSettleMs,
+        tags: savedModelTags(settings.savedModelTags),
         // Versions of another base path are other versions.
         known: before === null ? knownUnder(model, wanted) : [],
         generationBefore: (version) => model.generations.get(version) ?? 0,
@@ -265,8 +292,9 @@ export async function startLeading(deps: LeadingDeps): Promise<Leading> {
 
   function knownUnder(model: ModelState, wanted: ModelConfig) {
     const base = wanted.basePath.replace(/\/+$/, '');
-    const restored = [...model.versions.values()].map((record) => record.usable);
-    return restored.filter((usable) => usable.fingerprint !== '' && usable.path.startsWith(`${base}/`));
+    const restored = [...model.versions.values()].map((record) => record.usable).filter(({ fingerprint }) => fingerprint !== '');
+    // A module's versions lie anywhere.
+    return sourceOfBasePath(wanted.basePath) ? restored : restored.filter(({ path }) => path.startsWith(`${base}/`));
   }
 
   starting.use(

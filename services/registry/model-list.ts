@@ -5,6 +5,7 @@ import {
   parseModelServerConfigText,
   printModelServerConfigText,
 } from '#proto/model-server-config.ts';
+import { type KnownModules, sourceOfBasePath } from './user-modules.ts';
 
 /** Platforms that a configuration may name. A folder of another kind than its model's platform still serves: the folder decides. */
 const PLATFORMS: readonly string[] = ['', 'tensorflow', 'onnx'];
@@ -46,23 +47,25 @@ export function platformOf(model: ModelConfig): string {
 
 /**
  * Checks a model list against the running one before anything of it is applied. Throws INVALID_ARGUMENT in TF Serving's words. A model
- * without a platform is fine here (TF Serving insists on one): the platform is found out from the folder.
+ * without a platform is fine here (TF Serving insists on one): the platform is found out from the folder. `known`: modules that a
+ * configuration may name.
  */
-export function checkModelList(wanted: readonly ModelConfig[], running: readonly ModelConfig[]): void {
+export function checkModelList(wanted: readonly ModelConfig[], running: readonly ModelConfig[], known: KnownModules): void {
   const seen = new Set<string>();
   for (const model of wanted) {
     const { name, basePath, modelPlatform, modelType } = model;
     if (name === '') throw invalid('Expected every model of the config list to have a name');
     if (seen.has(name)) throw invalid(`Illegal to list model ${name} multiple times in config list`);
     seen.add(name);
-    if (!basePath.startsWith('/')) throw invalid(`Expected model ${name} to have an absolute path or URI; got base_path()=${basePath}`);
+    if (!basePath.startsWith('/')) checkSource(name, basePath, known.sources);
     if (modelType !== 'MODEL_TYPE_UNSPECIFIED' && modelPlatform !== '') {
       throw invalid(
         `Illegal setting both ModelServerConfig::model_type (deprecated) and ModelServerConfig::model_platform, model name is ${name}`,
       );
     }
     const platform = platformOf(model);
-    if (!PLATFORMS.includes(platform)) throw invalid(`Model ${name} requests unsupported platform ${platform}`);
+    if (!PLATFORMS.includes(platform) && !known.platforms.has(platform))
+      throw invalid(`Model ${name} requests unsupported platform ${platform}`);
     const before = running.find((entry) => entry.name === name);
     const old = before === undefined ? '' : platformOf(before);
     if (old !== '' && platform !== '' && old !== platform) {
@@ -71,6 +74,14 @@ export function checkModelList(wanted: readonly ModelConfig[], running: readonly
       );
     }
   }
+}
+
+/** TF Serving's words; ours where the base path looks like that of a source module. */
+function checkSource(name: string, basePath: string, sources: ReadonlySet<string>): void {
+  const source = sourceOfBasePath(basePath);
+  if (source !== undefined && sources.has(source.module)) return;
+  const hint = source === undefined ? '' : ` (--source_modules has no module named ${source.module})`;
+  throw invalid(`Expected model ${name} to have an absolute path or URI; got base_path()=${basePath}${hint}`);
 }
 
 function invalid(message: string): ServeError {

@@ -115,6 +115,7 @@ export function fleetModelOf(state: ModelState, held: HeldVersions, replicas: nu
       routable: record.routable,
       unroutableForMs: record.unroutableSinceMs === null ? Number.POSITIVE_INFINITY : nowMs - record.unroutableSinceMs,
       callable: record.signatures !== null,
+      stateful: record.usable.stateful ?? false,
       assigned: record.assigned,
       held: held.get(record.usable.version) ?? new Map(),
     })),
@@ -176,7 +177,14 @@ export function routedModelOf(state: ModelState): RoutedModel {
   const ended = (version: number, status: StatusReport) =>
     versions.set(version, { version, state: 'END', status, signatures: null, routable: false, batching: null, stateful: false });
   for (const [version, status] of state.ended) ended(version, status);
-  if (state.config !== null) for (const [version, status] of state.watch?.view.refused ?? []) ended(version, status);
+  if (state.config !== null) {
+    for (const [version, status] of state.watch?.view.refused ?? []) ended(version, status);
+    // Checked or imported at this moment: no worker has heard of it.
+    for (const version of state.watch?.view.inCheck ?? []) {
+      const nothing = { signatures: null, routable: false, batching: null, stateful: false };
+      versions.set(version, { version, state: 'START', status: OK_STATUS, ...nothing });
+    }
+  }
   for (const record of state.versions.values()) {
     const { routable, signatures, batching, stateful, status } = record;
     const { version } = record.usable;

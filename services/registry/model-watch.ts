@@ -1,12 +1,13 @@
 import type { Clock, Timer } from '#mesh/clock.ts';
-import { OK_STATUS, type StatusReport } from '#mesh/control.ts';
+import { type ImportSource, OK_STATUS, type StatusReport } from '#mesh/control.ts';
 import { ServeError, toServeError } from '#mesh/errors.ts';
 import type { JobQueue } from '#mesh/job-queue.ts';
 import type { ModelConfig } from '#proto/model-server-config.ts';
+import { connectSourceToTarget } from '../../extend/connect.ts';
+import type { FoundVersion, Source } from '../../extend/sources.ts';
 import { CHECK_MODEL_QUEUE, type CheckModelPayload, type CheckModelResult, checkModelJobId } from './check-model.ts';
 import type { RegistryEvents } from './events.ts';
 import { fingerprintOf, listFolder } from './fingerprint.ts';
-import { noVersionsText, type VersionSource } from './source.ts';
 import { planVersions, type Verdict } from './version-policy.ts';
 
 /** A version that may be loaded: its files held still and passed their check. */
@@ -14,22 +15,31 @@ export interface UsableVersion {
   readonly version: number;
   readonly path: string;
   readonly platform: string;
+  /** Of what is loaded. */
   readonly totalBytes: number;
   readonly fingerprint: string;
+  /** It keeps state between requests. */
+  readonly stateful?: boolean;
+  /** What it is imported from, for a SavedModel. */
+  readonly imported?: ImportSource | null;
   /** 1 at first; one more each time the files were replaced and passed again. */
   readonly generation: number;
 }
 
 /** What the source of one model says at this moment. */
 export interface WatchView {
-  /** False until the source has answered for the first time: nothing may be concluded from the lists below. */
+  /** False until the source has said something for the first time: nothing may be concluded from the lists below. */
   readonly reported: boolean;
+  /** The source cannot tell what versions there are. */
+  readonly sourceFailing: boolean;
   /** Why the source could not be read, or that it has no versions. OK otherwise. The lists are then the last ones that were read. */
   readonly sourceStatus: StatusReport;
   /** The full list of versions that shall be loaded, descending. */
   readonly aspired: readonly UsableVersion[];
   /** Versions the policy wants that are held still or checked at this moment, descending. */
   readonly checking: readonly number[];
+  /** Those of them whose job has begun: their files held still. */
+  readonly inCheck: readonly number[];
   /** Versions the policy wants that did not pass, with the reason. */
   readonly refused: ReadonlyMap<number, StatusReport>;
   /** Versions that exist, whatever the policy. */
@@ -50,10 +60,14 @@ export interface ModelWatchDeps {
   readonly clock: Clock;
   readonly jobs: JobQueue;
   readonly events: RegistryEvents;
-  readonly source: VersionSource;
-  /** Between looks; 0: until every version is known, then never; negative: never at all. */
+  readonly source: Source;
+  /** What the status says of a source that lists no version. */
+  readonly noVersionsText: string;
+  /** Between looks at source and folders; 0: until every version is known, then never; negative: the source is never asked. */
   readonly pollMs: number;
   readonly settleMs: number;
+  /** Which MetaGraph of a SavedModel is served. */
+  readonly tags: readonly string[];
   /** Versions that passed under an earlier leadership: what still looks the same needs no second check. */
   readonly known: readonly UsableVersion[];
   /** The last generation given to a version, also of an earlier folder: a new state of the files gets a higher one. */
@@ -69,12 +83,14 @@ interface Candidate {
   usable: UsableVersion | undefined;
   /** Files that look different from what is usable: held still since `sinceMs`, then checked. */
   pending: { readonly fingerprint: string; readonly sinceMs: number; checking: boolean } | undefined;
-  refused: { readonly fingerprint: string; readonly status: StatusReport } | undefined;
+  refused: { readonly fingerprint: string; readonly status: StatusReport; readonly untilMs: number } | undefined;
   existing: boolean;
 }
 
 /** A check is a matter of minutes at most; past this the folder is looked at anew. */
 const CHECK_BOUND_MS = 30 * 60_000;
+/** A check that lacked room on a disk is run again after this; every other refusal holds until the files change. */
+const ROOM_RETRY_MS = 30_000;
 
 /** Starts following a model. The first look begins at once. */
 export function startModelWatch(first: ModelConfig, deps: ModelWatchDeps): ModelWatch {
@@ -87,10 +103,15 @@ export function startModelWatch(first: ModelConfig, deps: ModelWatchDeps): Model
   let entry = first;
   // Until the source has answered, and while it cannot, what was known before is taken to be there.
   let found: readonly number[] = deps.known.map(({ version }) => version);
+  let listed = false;
   let reported = false;
+  let sourceFailing = false;
   let sourceStatus: StatusReport = OK_STATUS;
+  /** What the source has said and no look has taken up yet. */
+  let told: { readonly versions: readonly FoundVersion[] } | { readonly error: ServeError } | undefined;
   let timer: Timer | undefined;
-  let looking = Promise.resolve();
+  let looking: Promise<void> | undefined;
+  let lookAgain = false;
 
   for (const usable of deps.known) {
     candidates.set(usable.version, {
@@ -120,9 +141,11 @@ export function startModelWatch(first: ModelConfig, deps: ModelWatchDeps): Model
     }
     return {
       reported,
+      sourceFailing,
       sourceStatus,
       aspired: plan.aspired.flatMap((version) => candidates.get(version)?.usable ?? []),
       checking: plan.look.filter((version) => ['pending', 'unknown'].includes(verdictOf(version))),
+      inCheck: plan.look.filter((version) => candidates.get(version)?.pending?.checking),
       refused,
       found,
       awaiting: plan.awaiting,
@@ -134,37 +157,44 @@ export function startModelWatch(first: ModelConfig, deps: ModelWatchDeps): Model
     if (!stopping.signal.aborted) onChange();
   }
 
+  /** Takes up what the source has said, and compares the folders with what is known of them. */
   async function look(): Promise<void> {
-    try {
-      const versions = await source.find();
-      found = versions.map(({ version }) => version);
-      for (const candidate of candidates.values()) candidate.existing = false;
-      for (const { version, path } of versions) {
-        const candidate = candidates.get(version) ?? {
-          version,
-          path,
-          usable: undefined,
-          pending: undefined,
-          refused: undefined,
-          existing: true,
-        };
-        candidates.set(version, candidate);
-        candidate.existing = true;
-        candidate.path = path;
-      }
-      for (const candidate of candidates.values()) if (!candidate.existing) candidates.delete(candidate.version);
-      const plan = planVersions(found, entry.versionPolicy, verdictOf);
-      await Promise.all(plan.look.map((version) => inspect(candidates.get(version))));
-      sourceStatus = found.length > 0 ? OK_STATUS : { code: 'NOT_FOUND', message: noVersionsText(entry.name, entry.basePath) };
-    } catch (caught) {
-      const error = toServeError(caught);
-      sourceStatus = { code: error.code, message: error.message };
-    }
+    const heard = told;
+    told = undefined;
+    if (heard !== undefined && 'versions' in heard) takeOver(heard.versions);
+    const plan = planVersions(found, entry.versionPolicy, verdictOf);
+    if (listed) await Promise.all(plan.look.map((version) => inspect(candidates.get(version))));
     if (stopping.signal.aborted) return;
-    reported = true;
-    if (sourceStatus.code !== 'OK' && sourceStatus.message !== view.sourceStatus.message)
-      events.sourceFailed({ model: entry.name, status: sourceStatus });
+    if (heard !== undefined) {
+      reported = true;
+      const before = sourceStatus;
+      sourceFailing = 'error' in heard;
+      if ('error' in heard) sourceStatus = { code: heard.error.code, message: heard.error.message };
+      else sourceStatus = found.length > 0 ? OK_STATUS : { code: 'NOT_FOUND', message: deps.noVersionsText };
+      if (sourceStatus.code !== 'OK' && sourceStatus.message !== before.message)
+        events.sourceFailed({ model: entry.name, status: sourceStatus });
+    }
     refreshView();
+  }
+
+  function takeOver(versions: readonly FoundVersion[]): void {
+    listed = true;
+    found = versions.map(({ version }) => version);
+    for (const candidate of candidates.values()) candidate.existing = false;
+    for (const { version, path } of versions) {
+      const candidate = candidates.get(version) ?? {
+        version,
+        path,
+        usable: undefined,
+        pending: undefined,
+        refused: undefined,
+        existing: true,
+      };
+      candidates.set(version, candidate);
+      candidate.existing = true;
+      candidate.path = path;
+    }
+    for (const candidate of candidates.values()) if (!candidate.existing) candidates.delete(candidate.version);
   }
 
   /** Compares a version's files with what is known of them. */
@@ -177,25 +207,35 @@ export function startModelWatch(first: ModelConfig, deps: ModelWatchDeps): Model
       // A file that vanished between two looks: the folder is being changed, the next look sees what it became.
       const error = toServeError(caught);
       candidate.pending = undefined;
-      if (!candidate.usable) candidate.refused = { fingerprint: '', status: { code: error.code, message: error.message } };
+      if (!candidate.usable) {
+        candidate.refused = { fingerprint: '', status: { code: error.code, message: error.message }, untilMs: Number.POSITIVE_INFINITY };
+      }
       return;
     }
-    if (candidate.usable?.fingerprint === fingerprint && candidate.usable.path === candidate.path) {
+    if (candidate.usable?.fingerprint === fingerprint && candidate.usable.path === candidate.path && !hasOtherTags(candidate.usable)) {
       candidate.pending = undefined;
       candidate.refused = undefined;
       return;
     }
-    if (candidate.refused?.fingerprint === fingerprint) return;
+    if (candidate.refused?.fingerprint === fingerprint && clock.now() < candidate.refused.untilMs) return;
     if (candidate.pending?.fingerprint !== fingerprint) candidate.pending = { fingerprint, sinceMs: clock.now(), checking: false };
     const { pending } = candidate;
     if (pending === undefined || pending.checking || clock.now() - pending.sinceMs < settleMs) return;
     pending.checking = true;
+    refreshView();
     const check = runCheck(candidate, fingerprint).finally(() => checks.delete(check));
     checks.add(check);
   }
 
+  /** Another MetaGraph of it is wanted than under an earlier leadership: another model in the same files. */
+  function hasOtherTags({ imported }: UsableVersion): boolean {
+    return imported != null && imported.tags.join(',') !== deps.tags.join(',');
+  }
+
   async function runCheck(candidate: Candidate, fingerprint: string): Promise<void> {
-    const payload: CheckModelPayload = { name: entry.name, version: candidate.version, path: candidate.path, fingerprint };
+    const { version, path } = candidate;
+    const { name, modelPlatform: platform } = entry;
+    const payload: CheckModelPayload = { name, version, path, platform, tags: deps.tags, fingerprint };
     const id = checkModelJobId(payload);
     const signal = boundedBy(CHECK_BOUND_MS);
     let result: CheckModelResult;
@@ -220,15 +260,17 @@ export function startModelWatch(first: ModelConfig, deps: ModelWatchDeps): Model
     if (stopping.signal.aborted || candidate.pending?.fingerprint !== fingerprint) return;
     candidate.pending = undefined;
     if (result.type === 'good') {
-      const { platform, totalBytes } = result;
+      const { platform, totalBytes, stateful, imported } = result;
       const generation = Math.max(candidate.usable?.generation ?? 0, deps.generationBefore(candidate.version)) + 1;
-      candidate.usable = { version: candidate.version, path: candidate.path, platform, totalBytes, fingerprint, generation };
+      candidate.usable = { version, path, platform, totalBytes, fingerprint, generation, stateful, imported };
       candidate.refused = undefined;
     } else {
       const status: StatusReport = { code: result.code, message: result.message };
       // Files that changed under the check are looked at anew; anything else waits until they change.
       if (result.code !== 'ABORTED') {
-        candidate.refused = { fingerprint, status };
+        const lacksRoom = result.code === 'RESOURCE_EXHAUSTED';
+        if (lacksRoom) retried.delete(id);
+        candidate.refused = { fingerprint, status, untilMs: lacksRoom ? clock.now() + ROOM_RETRY_MS : Number.POSITIVE_INFINITY };
         events.versionRefused({ model: entry.name, version: candidate.version, status });
       }
     }
@@ -247,21 +289,42 @@ export function startModelWatch(first: ModelConfig, deps: ModelWatchDeps): Model
     return signal;
   }
 
-  /** Plans the next look: sooner than the poll while files are being held still. */
+  /** Plans the next look: sooner than the poll while files are being held still, at once when the source has said something. */
   function plan(delayMs?: number): void {
     timer?.[Symbol.dispose]();
     timer = undefined;
-    if (stopping.signal.aborted || pollMs < 0) return;
+    if (stopping.signal.aborted) return;
+    if (looking !== undefined) {
+      lookAgain ||= delayMs === 0;
+      return;
+    }
     const settling = view.checking.length > 0 || [...candidates.values()].some(({ pending }) => pending && !pending.checking);
-    if (pollMs === 0 && reported && !settling && delayMs === undefined) return;
     const soonMs = settling ? Math.max(20, settleMs) : Number.POSITIVE_INFINITY;
-    const nextMs = delayMs ?? Math.min(pollMs > 0 ? pollMs : soonMs, soonMs);
+    const nextMs = told !== undefined ? 0 : (delayMs ?? Math.min(pollMs > 0 ? pollMs : soonMs, soonMs));
+    if (nextMs === Number.POSITIVE_INFINITY) return;
     timer = clock.schedule(nextMs, () => {
-      looking = look().then(() => plan());
+      lookAgain = false;
+      looking = look().then(() => {
+        looking = undefined;
+        plan(lookAgain ? 0 : undefined);
+      });
     });
   }
 
-  plan(0);
+  const connection = connectSourceToTarget(
+    source,
+    {
+      aspire(versions) {
+        told = { versions };
+        plan();
+      },
+      failed(error) {
+        told = { error: toServeError(error) };
+        plan();
+      },
+    },
+    { everyMs: pollMs, schedule: (delayMs, callback) => clock.schedule(delayMs, callback) },
+  );
   return {
     get view() {
       return view;
@@ -274,6 +337,7 @@ export function startModelWatch(first: ModelConfig, deps: ModelWatchDeps): Model
     async [Symbol.asyncDispose]() {
       stopping.abort(new ServeError('CANCELLED', 'the model is no longer watched'));
       timer?.[Symbol.dispose]();
+      await connection[Symbol.asyncDispose]();
       await looking;
       await Promise.allSettled(checks);
     },

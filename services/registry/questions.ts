@@ -11,6 +11,7 @@ import type { RegistryEvents } from './events.ts';
 import { checkLabels } from './labels.ts';
 import { type Leading, unavailableModels } from './leading.ts';
 import { checkModelList, parseModelList, printModelList } from './model-list.ts';
+import { knownModules } from './user-modules.ts';
 import { planVersions } from './version-policy.ts';
 
 /** Answers `subjects.registry` while this registry leads. */
@@ -23,6 +24,7 @@ export function answerQuestions(deps: {
   readonly leading: Leading;
 }): Subscription {
   const { transport, subjects, clock, events, settings, leading } = deps;
+  const known = knownModules(settings);
   const allowUnavailable = settings.allowVersionLabelsForUnavailableModels;
 
   function receive(message: Message): void {
@@ -69,7 +71,7 @@ export function answerQuestions(deps: {
    */
   async function reload(configText: string, timeoutMs: number): Promise<RegistryAnswer> {
     const models = parseModelList(configText);
-    checkModelList(models, leading.config.running.models);
+    checkModelList(models, leading.config.running.models, known);
     for (const model of models) checkPossible(model);
     const fresh = await leading.apply(models, null);
     await available(fresh, timeoutMs);
@@ -82,7 +84,7 @@ export function answerQuestions(deps: {
     const models = before.some((one) => one.name === model.name)
       ? before.map((one) => (one.name === model.name ? model : one))
       : [...before, model];
-    checkModelList(models, before);
+    checkModelList(models, before, known);
     // The list was read at this revision: somebody else's change in between must not be lost.
     await available(await leading.apply(models, expectedRevision ?? leading.config.running.revision), timeoutMs);
     return running();

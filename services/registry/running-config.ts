@@ -5,6 +5,7 @@ import type { Fencing, StateStore } from '#mesh/state-store.ts';
 import type { ModelConfig } from '#proto/model-server-config.ts';
 import type { RegistrySettings } from './config.ts';
 import { checkModelList, parseConfigFile, parseModelList, printModelList } from './model-list.ts';
+import { knownModules } from './user-modules.ts';
 
 /** What flags and files ask for. */
 export interface ConfigSeed {
@@ -36,7 +37,7 @@ export async function readSeed(settings: RegistrySettings, defaultConfigText: st
     const text = await readFile(modelConfigFile, 'utf8').catch((cause) => {
       throw new ServeError('NOT_FOUND', `${modelConfigFile}; ${toServeError(cause).message}`, { cause });
     });
-    return checked(parseConfigFile(text) ?? []);
+    return checked(parseConfigFile(text) ?? [], settings);
   }
   if (modelBasePath !== '') {
     const model: ModelConfig = {
@@ -48,13 +49,13 @@ export async function readSeed(settings: RegistrySettings, defaultConfigText: st
       versionLabels: {},
       logging: null,
     };
-    return checked([model]);
+    return checked([model], settings);
   }
-  return checked(parseModelList(defaultConfigText ?? 'model_config_list { }'));
+  return checked(parseModelList(defaultConfigText ?? 'model_config_list { }'), settings);
 }
 
-function checked(models: readonly ModelConfig[]): ConfigSeed {
-  checkModelList(models, []);
+function checked(models: readonly ModelConfig[], settings: RegistrySettings): ConfigSeed {
+  checkModelList(models, [], knownModules(settings));
   return { models, digest: createHash('sha256').update(printModelList(models)).digest('hex') };
 }
 

@@ -1,25 +1,13 @@
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ServeError, toServeError } from '#mesh/errors.ts';
+import type { FoundVersion, PolledSource } from '../../extend/sources.ts';
 
-/** A version that exists, and where. */
-export interface FoundVersion {
-  readonly version: number;
-  /** The version's folder. Workers must see it under the same path. */
-  readonly path: string;
-}
-
-/** Says which versions of one model exist. Write your own to find them elsewhere than in a folder. */
-export interface VersionSource {
-  /**
-   * The full list at this moment: what is not in it is gone. Called again at each poll, never twice at once. Rejects with ServeError when it
-   * cannot tell; what is loaded then stays.
-   */
-  find(): Promise<readonly FoundVersion[]>;
-}
-
-/** Watches a base path: every sub-folder whose name is a whole number is a version (`00017` is 17). */
-export function createFileSystemSource(name: string, basePath: string): VersionSource {
+/**
+ * Watches a base path: every sub-folder whose name is a whole number is a version (`00017` is 17). It is a source like those of authors, but for
+ * the thread: it waits for the file system only. Its failures are ServeErrors in TF Serving's words.
+ */
+export function createFileSystemSource(name: string, basePath: string): PolledSource {
   return {
     async find() {
       let children: readonly string[];
@@ -52,9 +40,13 @@ export function createFileSystemSource(name: string, basePath: string): VersionS
   };
 }
 
-/** A fixed list of versions. */
-export function createStaticSource(versions: readonly FoundVersion[]): VersionSource {
-  return { find: async () => versions };
+/** Stands for a module that this registry does not have, while the stored configuration names it: what is loaded stays. */
+export function createMissingSource(basePath: string, module: string): PolledSource {
+  return {
+    find() {
+      throw new ServeError('FAILED_PRECONDITION', `base path ${basePath}: --source_modules has no module named ${module}`);
+    },
+  };
 }
 
 /** TF Serving's words for a base path without versions. */

@@ -4,10 +4,10 @@
  */
 import type { ServableState } from '#mesh/control.ts';
 import { type MemberId, servableKey } from '#mesh/ids.ts';
+import type { VersionSnapshot } from '../../extend/sources.ts';
+import { availabilityPreserving, BUILT_IN_POLICIES, type TransitionPolicy } from './built-in-policies.ts';
 import { type FleetWorker, MemoryLedger, place, takesMemory } from './placement.ts';
-
-/** Whether a version stays until its successor serves (more memory for a while) or goes first (a gap in service). */
-export type TransitionPolicy = 'availability_preserving' | 'resource_preserving';
+import { type FleetPolicy, planTransitions } from './plan-transitions.ts';
 
 /** A version that is wanted, or was and is not gone yet. */
 export interface FleetVersion {
@@ -23,6 +23,8 @@ export interface FleetVersion {
   readonly unroutableForMs: number;
   /** Its signatures are known, so that gateways can use it. */
   readonly callable: boolean;
+  /** It keeps state between requests: unless replicas are configured it is on one worker, since states of several would drift apart. */
+  readonly stateful?: boolean;
   /** The generation assigned to each live worker by the last decision. */
   readonly assigned: ReadonlyMap<MemberId, number>;
   /** What each live worker says of it. */
@@ -32,7 +34,7 @@ export interface FleetVersion {
 /** One model as the decision sees it: what is wanted of it, and all its versions that are not gone. */
 export interface FleetModel {
   readonly name: string;
-  /** How many workers each version needs; 0: every one. */
+  /** How many workers each version needs; 0: every one, or one for a version that keeps state. */
   readonly replicas: number;
   /** True while it is not known which versions are aspired: everything then stays as it is. */
   readonly undecided: boolean;
@@ -53,6 +55,18 @@ export interface VersionDecision {
   readonly unplaced: string | null;
 }
 
+/** The built-in policy of this name. */
+export function builtInPolicy(name: TransitionPolicy): FleetPolicy {
+  const next = BUILT_IN_POLICIES[name];
+  return {
+    next: (_model, versions) => next(versions),
+    refused(model, action, why) {
+      throw new Error(`${name} wants ${JSON.stringify(action)} for ${model}, but ${why}: this is a bug`);
+    },
+    roomFirst: name === 'resource_preserving',
+  };
+}
+
 /** By model name, then version. */
 export type FleetDecision = ReadonlyMap<string, ReadonlyMap<number, VersionDecision>>;
 
@@ -63,7 +77,7 @@ export const UNROUTE_MS = 250;
  * Decides for every version of every model which workers hold it and whether it is routable. Memory that is assigned or held already is
  * counted before anything new is placed; models take their turn by name, so that equal fleets give equal decisions.
  */
-export function decideFleet(models: readonly FleetModel[], workers: readonly FleetWorker[], policy: TransitionPolicy): FleetDecision {
+export function decideFleet(models: readonly FleetModel[], workers: readonly FleetWorker[], policy: FleetPolicy): FleetDecision {
   const ledger = new MemoryLedger(workers);
   const ordered = [...models].sort((a, b) => (a.name < b.name ? -1 : 1));
   for (const model of ordered) {
@@ -80,22 +94,57 @@ export function decideFleet(models: readonly FleetModel[], workers: readonly Fle
 function decideModel(
   model: FleetModel,
   workers: readonly FleetWorker[],
-  policy: TransitionPolicy,
+  policy: FleetPolicy,
   ledger: MemoryLedger,
 ): ReadonlyMap<number, VersionDecision> {
   const live = workers.filter((worker) => !worker.draining).map((worker) => worker.id);
-  const needed = model.replicas === 0 ? live.length : Math.min(model.replicas, live.length);
+  const needed = (version: FleetVersion) => Math.min(replicasOf(version, model) || live.length, live.length);
   const descending = [...model.versions].sort((a, b) => b.version - a.version);
+  if (model.undecided) return new Map(descending.map((version) => [version.version, stay(version)]));
+  // An empty list of aspired versions means that all go: no policy is asked.
+  const allGo = !model.awaiting && !descending.some((version) => version.aspired);
+  const snapshots = descending.map((version) => snapshotOf(version, { needed: needed(version), live, workersKnown: workers.length > 0 }));
+  // Where room comes first each worker waits until it has room itself; those that have it do not wait for the others.
+  const seen = policy.roomFirst ? snapshots.filter(({ state }) => state !== 'unloading') : snapshots;
+  const { load, unload } = planTransitions({ ...model, versions: seen }, allGo ? ALL_GO : policy, availabilityPreserving);
   const decisions = new Map<number, VersionDecision>();
-  for (const version of descending) {
-    if (model.undecided) decisions.set(version.version, stay(version));
-    else if (!version.aspired && leaves(version, descending, model, needed, live, workers.length > 0, policy))
-      decisions.set(version.version, leave(version));
-    else if (!version.aspired)
-      decisions.set(version.version, { ...stay(version), routable: becomesRoutable(version, descending, needed, live) });
-    else decisions.set(version.version, hold(version, descending, model, live, needed, policy, ledger));
+  for (const [index, version] of descending.entries()) {
+    const state = snapshots[index]?.state;
+    const { version: number } = version;
+    if (version.aspired) {
+      const mayStart = state !== 'new' || load.has(number);
+      decisions.set(number, hold(version, descending, model, live, needed(version), { mayStart, roomFirst: policy.roomFirst }, ledger));
+      // What is served by nobody is given up without asking.
+    } else if (unload.has(number) || state !== 'available') decisions.set(number, leave(version));
+    else decisions.set(number, { ...stay(version), routable: becomesRoutable(version, descending, needed(version), live) });
   }
   return decisions;
+}
+
+const ALL_GO = builtInPolicy('availability_preserving');
+
+/** One version of the fleet as policies see it. */
+function snapshotOf(
+  version: FleetVersion,
+  fleet: { readonly needed: number; readonly live: readonly MemberId[]; readonly workersKnown: boolean },
+): VersionSnapshot {
+  const { needed, live, workersKnown } = fleet;
+  const { version: number, aspired } = version;
+  const complete = version.routable && live.length > 0 && available(version, live) >= Math.max(1, needed);
+  if (!aspired) {
+    // Without any worker nothing is known: a broker that restarts hides them all for a moment.
+    if (available(version) > 0 || !workersKnown) return { version: number, aspired, state: 'available', complete };
+    return { version: number, aspired, state: version.assigned.size > 0 ? 'loading' : 'unloading', complete };
+  }
+  if (complete) return { version: number, aspired, state: 'available', complete };
+  if (version.assigned.size === 0) return { version: number, aspired, state: 'new', complete };
+  const gone = [...version.assigned.keys()].every((worker) => gaveUp(version, worker));
+  return { version: number, aspired, state: gone ? 'error' : 'loading', complete };
+}
+
+/** 0: every worker. */
+function replicasOf(version: FleetVersion, model: FleetModel): number {
+  return model.replicas === 0 && version.stateful === true ? 1 : model.replicas;
 }
 
 function stay(version: FleetVersion): VersionDecision {
@@ -108,32 +157,6 @@ function leave(version: FleetVersion): VersionDecision {
   return { version: version.version, workers: told ? new Map() : version.assigned, routable: false, leaving: true, unplaced: null };
 }
 
-/** True when an unaspired version is no longer needed. */
-function leaves(
-  version: FleetVersion,
-  all: readonly FleetVersion[],
-  model: FleetModel,
-  needed: number,
-  live: readonly MemberId[],
-  workersKnown: boolean,
-  policy: TransitionPolicy,
-): boolean {
-  if (policy === 'resource_preserving' && !model.awaiting) return true;
-  if (!model.awaiting && !all.some((other) => other.aspired)) return true;
-  // Without any worker nothing is known: a broker that restarts hides them all for a moment.
-  if (available(version) === 0) return workersKnown;
-  // Strict on purpose: while the new version is missing on even one worker that should have it, the old one stays everywhere. A broken worker
-  // delays a rollout; it never halves the capacity.
-  return all.some(
-    (other) =>
-      other !== version &&
-      (other.aspired || other.version > version.version) &&
-      other.routable &&
-      live.length > 0 &&
-      available(other, live) >= Math.max(1, needed),
-  );
-}
-
 /** Decides for a version that is aspired. */
 function hold(
   version: FleetVersion,
@@ -141,20 +164,19 @@ function hold(
   model: FleetModel,
   live: readonly MemberId[],
   needed: number,
-  policy: TransitionPolicy,
+  rules: { readonly mayStart: boolean; readonly roomFirst: boolean },
   ledger: MemoryLedger,
 ): VersionDecision {
   const failed = new Set(live.filter((worker) => gaveUp(version, worker)));
   const assigned = new Set(version.assigned.keys());
   const { bytes, version: number } = version;
   const key = servableKey({ name: model.name, version: number });
-  const chosen = place({ key, bytes, replicas: model.replicas, assigned, failed }, live, ledger);
+  const chosen = place({ key, bytes, replicas: replicasOf(version, model), assigned, failed }, live, ledger);
   const wanted = new Map<MemberId, number>();
   const enough = needed > 0 && available(version, chosen) >= needed;
   for (const worker of chosen) {
     if (assigned.has(worker)) wanted.set(worker, version.assigned.get(worker) ?? version.generation);
-    // With resource_preserving a worker gives up the old versions before it takes the new one.
-    else if (policy === 'availability_preserving' || !all.some((other) => !other.aspired && occupies(other, worker))) {
+    else if (rules.mayStart && !(rules.roomFirst && all.some((other) => !other.aspired && occupies(other, worker)))) {
       wanted.set(worker, version.generation);
       ledger.add(worker, bytes);
     }

@@ -23,6 +23,7 @@ import { DTYPES, elementCount } from '#mesh/tensor.ts';
 import type { Transport } from '#mesh/transport.ts';
 import type { AnswerSender } from './answer-sender.ts';
 import { assembleInputs, checkBatchedOutputs, cutRows, type PartTensor } from './batch-assembly.ts';
+import type { CallDesk, OpenRun } from './call-desk.ts';
 import type { Dispatcher, Waiting } from './dispatcher.ts';
 import type { WorkerEvents } from './events.ts';
 import { type Executor, ExecutorLost, type RunOutput } from './executor.ts';
@@ -47,6 +48,8 @@ export interface BatchRunnerOptions {
   readonly regions: RegionPool;
   readonly dispatcher: Dispatcher;
   readonly answers: AnswerSender;
+  /** Where runs of user code are known by what they may ask for. */
+  readonly calls: CallDesk;
   readonly find: (id: BatchFrame['servable']) => Servable | undefined;
   /** A batch was refused although its servable is here: the batcher offers it nothing more until it hears that it may. */
   readonly onFull: () => void;
@@ -73,6 +76,8 @@ interface PartRun {
   tensors: readonly PartTensor[];
   state: 'waiting' | 'settled';
   cancelled: boolean;
+  /** Present while it runs: its caller has gone. */
+  onCancelled: (() => void) | undefined;
   /** It was running when an executor died. Once more, and it is to blame. */
   lostOnce: boolean;
   fetching: AbortController | undefined;
@@ -89,7 +94,7 @@ interface BatchRun {
 
 /** Makes a runner. */
 export function createBatchRunner(options: BatchRunnerOptions): BatchRunner {
-  const { id, transport, subjects, clock, tracing, events, blobs, regions, dispatcher, answers } = options;
+  const { id, transport, subjects, clock, tracing, events, blobs, regions, dispatcher, answers, calls } = options;
   const active = new Set<BatchRun>();
   /** Batches of one batcher for one servable: bounded by its tokens. */
   const outstanding = new Map<string, number>();
@@ -125,7 +130,7 @@ export function createBatchRunner(options: BatchRunnerOptions): BatchRunner {
       frame,
       servable,
       pinned: servable.pin(),
-      parts: frame.parts.map((part) => startPart(part)),
+      parts: frame.parts.map((part) => startPart(servable, part)),
       // Rows beyond every allowed size are no padding that anybody configured.
       padded: frame.executeRows > rows && frame.executeRows <= Math.max(0, ...(servable.batching?.allowedBatchSizes ?? [])),
     };
@@ -133,15 +138,18 @@ export function createBatchRunner(options: BatchRunnerOptions): BatchRunner {
     void runBatch(batch);
   }
 
-  function startPart(part: BatchPart): PartRun {
+  function startPart({ userCode }: Servable, part: BatchPart): PartRun {
+    const span = tracing?.start('worker.batch', { traceparent: part.traceparent });
+    if (userCode) span?.setAttribute('headrace.user_code', userCode.names.join(', '));
     return {
       part,
       deadlineMs: clock.now() + part.budgetMs,
-      span: tracing?.start('worker.batch', { traceparent: part.traceparent }),
+      span,
       regions: [],
       tensors: [],
       state: 'waiting',
       cancelled: false,
+      onCancelled: undefined,
       lostOnce: false,
       fetching: undefined,
     };
@@ -149,7 +157,7 @@ export function createBatchRunner(options: BatchRunnerOptions): BatchRunner {
 
   async function runBatch(batch: BatchRun): Promise<void> {
     try {
-      const fetches = batch.parts.flatMap((run) => openPart(batch, run));
+      const fetches = batch.parts.flatMap((run) => (refusedAsBlocked(batch, run) ? [] : openPart(batch, run)));
       if (fetches.length > 0) await Promise.all(fetches);
       await runGroup(batch, batch.parts);
     } catch (caught) {
@@ -157,6 +165,15 @@ export function createBatchRunner(options: BatchRunnerOptions): BatchRunner {
       for (const run of batch.parts) fail(run, toServeError(caught), false);
     }
     finish(batch, 'answered');
+  }
+
+  function refusedAsBlocked({ servable }: BatchRun, run: PartRun): boolean {
+    const caller = run.part.callers === undefined ? undefined : blockedBy(servable, run.part);
+    if (caller === undefined) return false;
+    const key = servableKey(servable.id);
+    const text = `${caller} waits for ${key} on the executors that ${key} needs: servables of one module cannot call each other`;
+    fail(run, new ServeError('FAILED_PRECONDITION', text), false);
+    return true;
   }
 
   /** Decodes a part's tensors. What has to be fetched first is returned as promises that never reject. */
@@ -246,7 +263,9 @@ export function createBatchRunner(options: BatchRunnerOptions): BatchRunner {
     try {
       const pieces = live.map(({ tensors, part }) => ({ tensors, rowStart: part.rowStart, rowCount: batched ? part.rowCount : 0 }));
       const inputs = assembleInputs(pieces, { executeRows, padRagged: frame.padRagged });
-      await executor.run({ model: servable.model, signature: frame.signature, outputs: frame.outputs, inputs }, (outputs, executedMs) => {
+      using begun = servable.description.userCode === undefined ? undefined : beginRun(servable, live);
+      const run = { model: servable.model, signature: frame.signature, outputs: frame.outputs, inputs };
+      await executor.run(begun === undefined ? run : { ...run, context: begun.context }, (outputs, executedMs) => {
         if (batched) checkBatchedOutputs(outputs, executeRows);
         events.batchRun({ id: servable.id, rows: Math.max(1, rows), executedRows: Math.max(1, executeRows), tookMs: executedMs });
         answerAll(live, outputs, { executedMs, batchRows: executeRows });
@@ -256,19 +275,55 @@ export function createBatchRunner(options: BatchRunnerOptions): BatchRunner {
     }
   }
 
+  /** Lets user code know of the requests it runs for. */
+  function beginRun({ id: servable }: Servable, group: readonly PartRun[]): OpenRun {
+    const begun = calls.begin({
+      servable,
+      deadlineMs: Math.min(...group.map((run) => run.deadlineMs)),
+      untilMs: Math.max(...group.map((run) => run.deadlineMs)),
+      callers: [...new Set(group.flatMap(({ part }) => part.callers ?? []))],
+      traceparent: group[0]?.part.traceparent ?? '',
+    });
+    const onCancelled = () => {
+      if (group.every((run) => run.cancelled)) begun.abandon(new ServeError('CANCELLED', 'the callers have gone'));
+    };
+    for (const run of group) run.onCancelled = onCancelled;
+    return begun;
+  }
+
+  /**
+   * A caller that waits for this servable on the executors that it would run on: neither would ever end. That is so for servables of one
+   * module, which share executors.
+   */
+  function blockedBy({ executors, id: own }: Servable, { callers }: BatchPart): string | undefined {
+    return callers?.find((key) => {
+      const at = key.lastIndexOf('@');
+      const caller = options.find({ name: key.slice(0, at), version: Number(key.slice(at + 1)) });
+      return caller !== undefined && caller.id !== own && caller.executors.some((executor) => executors.includes(executor));
+    });
+  }
+
   /** After a failed run: parts that can do better alone run again alone, one after the other; the others get the error. */
   async function recover(batch: BatchRun, group: readonly PartRun[], error: ServeError): Promise<void> {
     const { stateful } = batch.servable.description;
     if (error instanceof ExecutorLost && !error.suspect) return runGroup(batch, group);
     const died = error instanceof ExecutorLost;
-    const retry = group.filter((run) => !stateful && (died ? !run.lostOnce : group.length > 1));
+    const guarded = batch.servable.userCode !== null;
+    // Nobody else had a part in it when a lone request took too long: trying it again would take as long.
+    const certain = died && guarded && error.breach === 'time' && group.length === 1;
+    const retry = group.filter((run) => !stateful && !certain && (died ? !run.lostOnce : group.length > 1));
     events.batchFailed({ id: batch.servable.id, parts: group.length, retriedApart: retry.length > 0, error });
     for (const run of group) {
-      if (died) run.lostOnce = true;
+      if (died) {
+        run.lostOnce = true;
+        run.span?.addEvent('executor lost', { 'headrace.breach': error.breach, 'headrace.reason': error.message });
+      }
       if (retry.includes(run)) continue;
-      fail(run, died ? new ServeError('INTERNAL', `executing the request ends its executor: ${error.message}`) : error, false);
+      fail(run, died && !guarded ? new ServeError('INTERNAL', `executing the request ends its executor: ${error.message}`) : error, false);
     }
-    for (const run of retry) await runGroup(batch, [run]);
+    // Code of users breaks nobody else's executors, and each part that keeps one until a limit is over would hold up those behind it.
+    if (guarded) await Promise.all(retry.map((run) => runGroup(batch, [run])));
+    else for (const run of retry) await runGroup(batch, [run]);
   }
 
   function stillWanted(batch: BatchRun, run: PartRun): boolean {
@@ -351,6 +406,7 @@ export function createBatchRunner(options: BatchRunnerOptions): BatchRunner {
         for (const run of batch.parts) {
           if (run.part.gatewayId !== gatewayId || !gone.has(run.part.requestId)) continue;
           run.cancelled = true;
+          run.onCancelled?.();
           run.fetching?.abort(new ServeError('CANCELLED', 'the caller has gone'));
         }
       }

@@ -14,7 +14,8 @@ export async function readBatchingFile(assigned: AssignedServable): Promise<Batc
   try {
     text = await readFile(path, 'utf8');
   } catch (cause) {
-    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return null;
+    // A version that is a file has none either.
+    if (['ENOENT', 'ENOTDIR'].includes((cause as NodeJS.ErrnoException).code ?? '')) return null;
     throw new ServeError('FAILED_PRECONDITION', `${path} cannot be read`, { cause });
   }
   try {

@@ -1,4 +1,6 @@
 import { type Declaration, SettingError, type SettingsOf } from '#mesh/config.ts';
+import { IMPORT_SETTINGS } from '#mesh/import-settings.ts';
+import { SERVABLE_MODULE_SETTINGS } from '#mesh/servable-module-settings.ts';
 
 /** Settings of a worker. */
 export const WORKER_SETTINGS = {
@@ -142,6 +144,33 @@ export const WORKER_SETTINGS = {
     group: 'Headrace',
     treatment: 'honoured',
   },
+  userCodeCallLimitMs: {
+    name: 'user_code_call_limit_ms',
+    type: 'int',
+    default: 10_000,
+    min: 1,
+    help: 'A call of code of a user (a custom op, a custom servable, its unload) that takes longer fails, and its executor is replaced, in ms.',
+    group: 'Headrace',
+    treatment: 'honoured',
+  },
+  userCodeLoadLimitMs: {
+    name: 'user_code_load_limit_ms',
+    type: 'int',
+    default: 120_000,
+    min: 1,
+    help: 'The same for loading a servable that has code of a user, in ms.',
+    group: 'Headrace',
+    treatment: 'honoured',
+  },
+  userCodeMemoryLimitBytes: {
+    name: 'user_code_memory_limit_bytes',
+    type: 'int',
+    default: 2 ** 30,
+    min: 2 ** 20,
+    help: 'An executor of code of users may take this much memory beyond what its servables are estimated to need, in bytes; then the call under way fails, and the executor is replaced.',
+    group: 'Headrace',
+    treatment: 'honoured',
+  },
   quarantineAfterDeaths: {
     name: 'quarantine_after_deaths',
     type: 'int',
@@ -160,6 +189,8 @@ export const WORKER_SETTINGS = {
     group: 'Headrace',
     treatment: 'honoured',
   },
+  ...SERVABLE_MODULE_SETTINGS,
+  ...IMPORT_SETTINGS,
   workerDrainMs: {
     name: 'worker_drain_ms',
     type: 'int',

@@ -1,8 +1,9 @@
 import { Counter, Gauge, Histogram, type MetricConfiguration, type Registry } from 'prom-client';
-import type { ServeError } from '#mesh/errors.ts';
+import type { ServeError, StatusCode } from '#mesh/errors.ts';
 import type { MemberId, ServableId } from '#mesh/ids.ts';
 import { createRareReport } from '#mesh/rare-report.ts';
 import type { Telemetry } from '#mesh/telemetry.ts';
+import type { CallCount } from './executor-protocol.ts';
 
 /** What a worker reports. Each writes its metric and its log line. */
 export interface WorkerEvents {
@@ -25,10 +26,32 @@ export interface WorkerEvents {
   loaded(fact: { readonly id: ServableId; readonly generation: number; readonly tookMs: number; readonly estimatedBytes: number }): void;
   loadFailed(fact: { readonly id: ServableId; readonly attempt: number; readonly final: boolean; readonly error: ServeError }): void;
   /** A runtime could not let go of a servable; its memory may not come back. */
+  /** A SavedModel was imported by this worker; `byteLength`: of the result. */
+  imported(fact: { readonly folder: string; readonly tookMs: number; readonly byteLength: number }): void;
+  /** A line that user code writes. */
+  userCodeLogged(fact: {
+    readonly module: string;
+    readonly message: string;
+    readonly facts: Readonly<Record<string, string | number | boolean>>;
+  }): void;
   unloadFailed(fact: { readonly id: ServableId; readonly error: ServeError }): void;
   unloaded(fact: { readonly id: ServableId; readonly generation: number; readonly tookMs: number }): void;
   servableLost(fact: { readonly id: ServableId; readonly error: ServeError }): void;
-  executorDied(fact: { readonly kind: string; readonly reason: string; readonly id: ServableId | undefined }): void;
+  /** `userCode`: the code of a user that it is put down to; `breach`: what that did. */
+  executorDied(fact: {
+    readonly kind: string;
+    readonly reason: string;
+    readonly breach: string;
+    readonly id: ServableId | undefined;
+    readonly userCode: string | undefined;
+  }): void;
+  /** Code of users ran; `failed`: which failed, and how. */
+  userCodeCalled(fact: {
+    readonly calls: readonly CallCount[];
+    readonly failed: { readonly name: string; readonly code: StatusCode } | undefined;
+  }): void;
+  /** What code of users wrote to its standard output or error. */
+  userCodeWrote(text: string): void;
   servableRestored(fact: { readonly kind: string; readonly id: ServableId | undefined }): void;
   warmedUp(fact: { readonly path: string; readonly status: string; readonly records: number; readonly tookMs: number }): void;
   batchRun(fact: { readonly id: ServableId; readonly rows: number; readonly executedRows: number; readonly tookMs: number }): void;
@@ -45,6 +68,9 @@ const ROW_BUCKETS = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 81
 const SECOND_BUCKETS = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
 /** TF Serving's buckets of microseconds: Exponential(10, 1.8, 33). */
 const MICROS_BUCKETS = Array.from({ length: 33 }, (_, power) => 10 * 1.8 ** power);
+
+/** What code of users writes is cut to so many characters. */
+const LONGEST_TEXT = 2000;
 
 /** Makes the events of one worker. Workers of one process share their metrics. */
 export function createEvents(telemetry: Telemetry, workerId: MemberId): WorkerEvents {
@@ -69,13 +95,24 @@ export function createEvents(telemetry: Telemetry, workerId: MemberId): WorkerEv
       metrics.loads.inc({ ...labels(id), code: error.code });
       log.error({ ...labels(id), ...fact, code: error.code, error: error.message }, 'servable failed to load');
     },
+    imported: (fact) => log.info(fact, 'a SavedModel was imported here: no cache had it'),
+    userCodeLogged: ({ module, message, facts }) => log.info({ module, said: message, ...facts }, 'servable module says'),
     unloadFailed: ({ id, error }) => log.error({ ...labels(id), error: error.message }, 'a servable could not be unloaded cleanly'),
     unloaded: ({ id, ...fact }) => log.info({ ...labels(id), ...fact }, 'servable unloaded'),
     servableLost: ({ id, error }) => log.error({ ...labels(id), error: error.message }, 'servable lost'),
-    executorDied({ kind, reason, id }) {
+    executorDied({ kind, reason, breach, id, userCode }) {
       metrics.executorDeaths.inc({ kind });
-      log.error({ kind, reason, ...(id ? labels(id) : {}) }, 'executor died');
+      if (userCode !== undefined) metrics.userCodeBreaches.inc({ name: userCode, breach });
+      log.error({ kind, reason, ...(id ? labels(id) : {}), ...(userCode === undefined ? {} : { userCode, breach }) }, 'executor died');
     },
+    userCodeCalled({ calls, failed }) {
+      for (const { name, count, tookMs } of calls) {
+        metrics.userCodeCalls.inc({ name }, count);
+        metrics.userCodeSeconds.inc({ name }, tookMs / 1000);
+      }
+      if (failed) metrics.userCodeFailures.inc(failed);
+    },
+    userCodeWrote: createRareReport((text, times) => log.warn({ text: text.trimEnd().slice(0, LONGEST_TEXT), times }, 'user code wrote')),
     servableRestored: ({ kind, id }) => log.info({ kind, ...(id ? labels(id) : {}) }, 'servable loaded again after a death'),
     warmedUp({ path, status, records, tookMs }) {
       metrics.warmupRecords.inc(records);
@@ -130,6 +167,14 @@ function createMetrics(registry: Registry) {
     loads: counter('headrace_worker_loads_total', 'Attempts to load a servable', [...servable, 'code']),
     loadedServables: gauge('headrace_worker_loaded_servables', 'Servables in memory', ['worker']),
     executorDeaths: counter('headrace_worker_executor_deaths_total', 'Executor threads that died or hung', ['kind']),
+    userCodeCalls: counter('headrace_worker_user_code_calls_total', 'Calls of code of users that ended', ['name']),
+    userCodeSeconds: counter('headrace_worker_user_code_seconds_total', 'Time in code of users, in seconds', ['name']),
+    userCodeFailures: counter('headrace_worker_user_code_failures_total', 'Calls of code of users that failed', ['name', 'code']),
+    userCodeBreaches: counter(
+      'headrace_worker_user_code_breaches_total',
+      'Executors that code of users broke: by ending them, or by a limit of time or memory',
+      ['name', 'breach'],
+    ),
     heldBytes: gauge('headrace_worker_held_output_bytes', 'Bytes of outputs that wait for their gateways', ['worker']),
     warmupLatency: histogram(
       ':tensorflow:serving:model_warmup_latency',

@@ -1,6 +1,10 @@
-/** What an executor and its thread say to each other. Tensors lie in shared memory; only where they lie travels. */
+/**
+ * What an executor and its thread say to each other. Tensors lie in shared memory, and only where they lie travels; an executor that is a process
+ * gets and gives their bytes with the message.
+ */
 import type { StatusCode } from '#mesh/errors.ts';
 import type { DType } from '#mesh/tensor.ts';
+import type { FromUserCode, RunContext, ToUserCode } from './call-protocol.ts';
 import type { LoadRequest, ModelDescription } from './runtime.ts';
 
 /** Every tensor starts at a multiple of this, so that any typed array can be laid over it. */
@@ -25,7 +29,14 @@ export interface TensorPlace {
 
 /** To the thread. It answers each message with one, in order. */
 export type ToThread =
-  | { readonly type: 'load'; readonly model: ModelKey; readonly runtime: string; readonly request: LoadRequest }
+  | {
+      readonly type: 'load';
+      readonly model: ModelKey;
+      readonly runtime: string;
+      readonly request: LoadRequest;
+      /** What the code of users in it is called; none: there is none. */
+      readonly userCode: readonly string[];
+    }
   | { readonly type: 'unload'; readonly model: ModelKey }
   | {
       readonly type: 'run';
@@ -34,8 +45,12 @@ export type ToThread =
       readonly signature: string;
       readonly outputs: readonly string[];
       readonly inputs: readonly TensorPlace[];
+      /** What user code may be told of the requests. */
+      readonly context?: RunContext;
       /** The slot's input region, when it is new. */
       readonly region?: SharedArrayBuffer;
+      /** Instead of a region: what lies in it. */
+      readonly carried?: Uint8Array;
     };
 
 /** From the thread. */
@@ -48,8 +63,42 @@ export type FromThread =
       readonly outputs: readonly TensorPlace[];
       /** The slot's output region, when it is new. */
       readonly region?: SharedArrayBuffer;
+      /** Instead of a region: what lies in it. */
+      readonly carried?: Uint8Array;
+      /** Calls of users' code in this run; absent: none. */
+      readonly calls?: readonly CallCount[];
     }
-  | { readonly type: 'failed'; readonly executedMs: number; readonly code: StatusCode; readonly message: string };
+  | {
+      readonly type: 'failed';
+      readonly executedMs: number;
+      readonly code: StatusCode;
+      readonly message: string;
+      readonly calls?: readonly CallCount[];
+      /** The code of a user that failed. */
+      readonly failedIn?: string;
+    };
+
+/** How often code of a user was called in a run, and for how long in all. */
+export interface CallCount {
+  readonly name: string;
+  readonly count: number;
+  readonly tookMs: number;
+}
+
+/** To an executor's process. */
+export type ToProcess =
+  | ToThread
+  /** For user code: see `call-protocol.ts`. */
+  | { readonly type: 'calls'; readonly message: ToUserCode };
+
+/** From an executor's process. */
+export type FromProcess =
+  | FromThread
+  /** The code of a user that runs from now on; absent: none. */
+  | { readonly type: 'entered'; readonly name?: string }
+  /** An error that belongs to no call; the process ends. */
+  | { readonly type: 'threw'; readonly text: string }
+  | { readonly type: 'calls'; readonly message: FromUserCode };
 
 /** What a thread is started with. */
 export interface ThreadData {

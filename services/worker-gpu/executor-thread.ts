@@ -4,18 +4,8 @@
  */
 import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import { createSystemClock } from '#mesh/clock.ts';
-import { ServeError, toServeError } from '#mesh/errors.ts';
-import type { NamedTensors, Tensor } from '#mesh/tensor.ts';
-import {
-  alignedBytes,
-  type FromThread,
-  grownRegion,
-  type ModelKey,
-  type TensorPlace,
-  type ThreadData,
-  type ToThread,
-} from './executor-protocol.ts';
-import type { LoadedModel, Runtime, RuntimeModule } from './runtime.ts';
+import { type FromThread, grownRegion, type ThreadData, type ToThread } from './executor-protocol.ts';
+import { createExecutorWork, type PlaceOutputs, placeOutputs, type RunMessage, viewInputs } from './executor-work.ts';
 
 /**
  * After so many messages the event loop turns once. Runs may need no turn of their own, but what the engine and native modules put off (their
@@ -24,70 +14,29 @@ import type { LoadedModel, Runtime, RuntimeModule } from './runtime.ts';
 const MESSAGES_PER_TURN = 64;
 
 if (parentPort === null) throw new Error('executor-thread.ts runs in a worker thread only');
-await serve(parentPort, new Int32Array((workerData as ThreadData).wake));
+await serve(parentPort, workerData as ThreadData);
 
-async function serve(port: MessagePort, wake: Int32Array): Promise<void> {
-  const clock = createSystemClock();
-  const runtimes = new Map<string, Runtime>();
-  const models = new Map<ModelKey, LoadedModel>();
+async function serve(port: MessagePort, data: ThreadData): Promise<void> {
+  const wake = new Int32Array(data.wake);
+  const work = createExecutorWork(createSystemClock(), {});
   const inputRegions: SharedArrayBuffer[] = [];
   const outputRegions: SharedArrayBuffer[] = [];
   let handled = 0;
 
-  async function runtimeAt(url: string): Promise<Runtime> {
-    const known = runtimes.get(url);
-    if (known) return known;
-    const runtime = ((await import(url)) as RuntimeModule).createRuntime();
-    runtimes.set(url, runtime);
-    return runtime;
+  function handle(message: ToThread): Promise<FromThread> {
+    if (message.type === 'load') return work.load(message);
+    if (message.type === 'unload') return work.unload(message.model);
+    if (message.region) inputRegions[message.slot] = message.region;
+    return work.run(message, () => viewInputs(message.inputs, inputRegions[message.slot]), placeFor(message));
   }
 
-  async function handle(message: ToThread): Promise<FromThread> {
-    const startedMs = clock.now();
-    try {
-      if (message.type === 'load') {
-        const model = await (await runtimeAt(message.runtime)).load(message.request);
-        models.set(message.model, model);
-        return { type: 'loaded', description: model.description };
-      }
-      const model = models.get(message.model);
-      if (message.type === 'unload') {
-        models.delete(message.model);
-        await model?.close();
-        return { type: 'unloaded' };
-      }
-      if (model === undefined) throw new ServeError('INTERNAL', `the executor does not hold model ${message.model} (this is a bug)`);
-      if (message.region) inputRegions[message.slot] = message.region;
-      const inputs = viewInputs(message.inputs, inputRegions[message.slot]);
-      const outputs = await model.run(message.signature, message.outputs, inputs);
-      const executedMs = clock.now() - startedMs;
-      return { type: 'ran', executedMs, ...placeOutputs(message, outputs) };
-    } catch (caught) {
-      const { code, message: text } = toServeError(caught);
-      return { type: 'failed', executedMs: clock.now() - startedMs, code, message: text };
-    }
-  }
-
-  function placeOutputs(message: Extract<ToThread, { type: 'run' }>, outputs: readonly Tensor[]) {
-    let byteLength = 0;
-    for (const output of outputs) byteLength += alignedBytes(output.bytes.byteLength);
-    const before = outputRegions[message.slot];
-    const region = grownRegion(before, byteLength);
-    outputRegions[message.slot] = region;
-    let offset = 0;
-    const places = outputs.map((output, index): TensorPlace => {
-      new Uint8Array(region, offset, output.bytes.byteLength).set(output.bytes);
-      const place = {
-        name: message.outputs[index] ?? '',
-        dtype: output.dtype,
-        shape: output.shape,
-        offset,
-        byteLength: output.bytes.byteLength,
-      };
-      offset += alignedBytes(output.bytes.byteLength);
-      return place;
-    });
-    return { outputs: places, ...(region === before ? {} : { region }) };
+  function placeFor({ slot, outputs: names }: RunMessage): PlaceOutputs {
+    return (outputs) => {
+      const before = outputRegions[slot];
+      const { places, memory } = placeOutputs(names, outputs, (byteLength) => grownRegion(before, byteLength));
+      outputRegions[slot] = memory;
+      return { outputs: places, ...(memory === before ? {} : { region: memory }) };
+    };
   }
 
   for (;;) {
@@ -99,14 +48,4 @@ async function serve(port: MessagePort, wake: Int32Array): Promise<void> {
     // Returns at once when a message came after `seen` was read: the sender posts first and raises the counter then.
     Atomics.wait(wake, 0, seen);
   }
-}
-
-function viewInputs(places: readonly TensorPlace[], region: SharedArrayBuffer | undefined): NamedTensors {
-  return new Map(
-    places.map(({ name, dtype, shape, offset, byteLength, buffer }) => {
-      const memory = buffer ?? region;
-      if (memory === undefined) throw new ServeError('INTERNAL', `the executor has no region for the input ${name} (this is a bug)`);
-      return [name, { dtype, shape, bytes: new Uint8Array(memory, offset, byteLength) }];
-    }),
-  );
 }

@@ -1,19 +1,20 @@
 /**
- * An executor: a place where servables run. It owns a thread, and when that dies or hangs it starts another and loads its servables again, so
- * that whoever holds an executor never sees the thread change.
+ * An executor: a place where servables run. It owns a thread (or, for code of users, a process under limits), and when that dies or hangs it
+ * starts another and loads its servables again, so that whoever holds an executor never sees it change.
  */
-import { Worker } from 'node:worker_threads';
 import type { Clock, Timer } from '#mesh/clock.ts';
-import { ServeError } from '#mesh/errors.ts';
+import { ServeError, type StatusCode } from '#mesh/errors.ts';
 import type { DType } from '#mesh/tensor.ts';
+import type { RunContext } from './call-protocol.ts';
+import type { ExecutorHost, HostListener } from './executor-host.ts';
 import {
   alignedBytes,
+  type CallCount,
   type FromThread,
   grownRegion,
   type ModelKey,
   SLOTS_PER_EXECUTOR,
   type TensorPlace,
-  type ThreadData,
   type ToThread,
 } from './executor-protocol.ts';
 import type { LoadRequest, ModelDescription } from './runtime.ts';
@@ -35,6 +36,8 @@ export interface Run {
   readonly signature: string;
   readonly outputs: readonly string[];
   readonly inputs: readonly RunInput[];
+  /** For user code: what of the requests it may know. */
+  readonly context?: RunContext;
 }
 
 /** An output of a run. `bytes` is a view into the executor's memory, valid during the call that hands it out. */
@@ -45,20 +48,54 @@ export interface RunOutput {
   readonly bytes: Uint8Array;
 }
 
+/** What ended a thread or process before its time: it went by itself, or broke a limit. */
+export type Breach = 'end' | 'time' | 'memory';
+
 /** The thread died with this work on it. */
 export class ExecutorLost extends ServeError {
   /** The work was being done when the thread died, so it may be the cause; otherwise it only waited there. */
   readonly suspect: boolean;
+  readonly breach: Breach;
 
-  constructor(message: string, suspect: boolean) {
+  constructor(message: string, fact: { readonly suspect: boolean; readonly breach: Breach }) {
     super('INTERNAL', message);
-    this.suspect = suspect;
+    this.suspect = fact.suspect;
+    this.breach = fact.breach;
   }
+}
+
+/** How an executor lost its thread or process. */
+export interface Death {
+  /** A sentence without its subject: `left with code 9`. */
+  readonly reason: string;
+  readonly breach: Breach;
+  /** What it was doing; for code of users that broke it between calls, all of them. */
+  readonly models: readonly ModelKey[];
+  /** The code of a user that it is put down to. */
+  readonly userCode: string | undefined;
+}
+
+/** What bounds the code of users. */
+export interface CallLimits {
+  /** For a run or an unload, in ms. */
+  readonly callMs: number;
+  /** For a load, in ms. */
+  readonly loadMs: number;
+  /** Memory beyond what its servables were estimated to need, in bytes. */
+  readonly memoryBytes: number;
+}
+
+/** What an executor is told of a servable besides what its runtime is. */
+export interface Guard {
+  /** What the code of users in it is called. */
+  readonly names: readonly string[];
+  readonly estimatedBytes: number;
 }
 
 /** A place to run servables; see the top of this file. */
 export interface Executor extends AsyncDisposable {
-  readonly kind: 'shared' | 'dedicated';
+  /** A guarded one runs code of users, and breaks when that breaks its limits. */
+  readonly kind: 'shared' | 'dedicated' | 'guarded';
   /** Runs here or waiting here: from 0 to 2. */
   readonly inFlight: number;
   /** Loads, warmups and unloads under way here; batches had better go elsewhere. */
@@ -67,8 +104,8 @@ export interface Executor extends AsyncDisposable {
   readonly held: number;
   /** True when a run of the servable would be taken now. */
   canTake(model: ModelKey): boolean;
-  /** Loads a servable. Rejects with the runtime's error, or INTERNAL when the thread dies of it. */
-  load(model: ModelKey, runtime: string, request: LoadRequest): Promise<ModelDescription>;
+  /** Loads a servable. Rejects with the runtime's error, or INTERNAL when the thread dies of it. `guard` is for a guarded executor. */
+  load(model: ModelKey, runtime: string, request: LoadRequest, guard?: Guard): Promise<ModelDescription>;
   /** Drops a servable once the runs of it are done. */
   unload(model: ModelKey): Promise<void>;
   /** Runs as soon as a slot is free, for its side effects: warmup. Rejects as `run` does. */
@@ -84,12 +121,18 @@ export interface Executor extends AsyncDisposable {
 export interface ExecutorOptions {
   readonly kind: Executor['kind'];
   readonly clock: Clock;
-  /** A run that takes longer has hung: its thread is given up. */
+  /** A run that takes longer has hung: its thread is given up. For code of users, `limits` say when. */
   readonly hangMs: number;
+  /** For a guarded executor only. */
+  readonly limits?: CallLimits;
+  /** Starts a thread, or a process; `heapLimitBytes` is for the latter. */
+  readonly startHost: (listener: HostListener, heapLimitBytes: number) => ExecutorHost;
   /** A slot became free, or a servable can be run again after a restart. */
   readonly onCapacity: () => void;
-  /** The thread died, or was given up. `model` is what it was doing. */
-  readonly onDeath: (reason: string, model: ModelKey | undefined) => void;
+  /** The thread died, or was given up. */
+  readonly onDeath: (death: Death) => void;
+  /** Code of users was called in a run; `failed`: which failed and how, when one did. */
+  readonly onCalls: (calls: readonly CallCount[], failed: { readonly name: string; readonly code: StatusCode } | undefined) => void;
   /** A servable can be run again after a death. */
   readonly onRestored: (model: ModelKey) => void;
   /** A servable could not be loaded again after a death. */
@@ -100,6 +143,8 @@ export interface ExecutorOptions {
 interface Pending {
   readonly type: ToThread['type'];
   readonly model: ModelKey;
+  /** What the code of users in it is called; a servable that is being unloaded is not held any more. */
+  readonly names: readonly string[];
   readonly slot: number;
   startedMs: number;
   answer(message: FromThread): void;
@@ -107,76 +152,107 @@ interface Pending {
 }
 
 interface Thread {
-  readonly worker: Worker;
-  readonly wake: Int32Array;
+  readonly host: ExecutorHost;
   readonly pending: Pending[];
   readonly inputRegions: (SharedArrayBuffer | undefined)[];
   readonly outputRegions: (SharedArrayBuffer | undefined)[];
   readonly freeSlots: number[];
+  /** The code of a user that says it runs. */
+  entered: string | undefined;
   dead: boolean;
 }
 
 interface Held {
   readonly runtime: string;
   readonly request: LoadRequest;
+  readonly guard: Guard;
   ready: boolean;
 }
 
+const NO_GUARD: Guard = { names: [], estimatedBytes: 0 };
+
+/** What a process may take beside all estimates and limits: work that is the engine's own and onnxruntime's. */
+const OWN_BYTES = 128 * 2 ** 20;
+/** The memory of a process that works is looked at this often, in ms; what it can take between two looks it may have beyond its limit. */
+const LOOK_BUSY_MS = 20;
+/** The same while it waits for work. */
+const LOOK_IDLE_MS = 1000;
+
 /** Makes an executor. Its thread starts with the first load. */
 export function createExecutor(options: ExecutorOptions): Executor {
-  const { clock, hangMs } = options;
+  const { clock, hangMs, limits } = options;
   const models = new Map<ModelKey, Held>();
   let thread: Thread | undefined;
   let loading = 0;
   let closed = false;
-  let watchdog: Timer | undefined;
+  let watchdog: { readonly atMs: number; readonly timer: Timer } | undefined;
   /** Called, one each time, when a slot becomes free, before anybody else can take it; all, when the thread is lost. */
   const slotWaiters: (() => void)[] = [];
 
   function startThread(): Thread {
-    const wake = new SharedArrayBuffer(4);
-    const worker = new Worker(new URL('./executor-thread.ts', import.meta.url), { workerData: { wake } satisfies ThreadData });
+    const listener: HostListener = {
+      onMessage(message) {
+        const head = started.pending.shift();
+        if (head === undefined) return;
+        started.entered = undefined;
+        const next = started.pending[0];
+        if (next) next.startedMs = clock.now();
+        watch();
+        if ('calls' in message && message.calls) {
+          const failed = message.type === 'failed' && message.failedIn !== undefined;
+          options.onCalls(message.calls, failed ? { name: message.failedIn, code: message.code } : undefined);
+        }
+        head.answer(message);
+      },
+      onEntered(name) {
+        started.entered = name;
+      },
+      onEnd: ({ reason, outOfMemory }) => die(started, outOfMemory ? memoryBreach() : { reason, breach: 'end' }),
+    };
     const started: Thread = {
-      worker,
-      wake: new Int32Array(wake),
+      host: options.startHost(listener, memoryLimitBytes()),
       pending: [],
       inputRegions: [],
       outputRegions: [],
       freeSlots: Array.from({ length: SLOTS_PER_EXECUTOR }, (_, slot) => slot),
+      entered: undefined,
       dead: false,
     };
-    worker.on('message', (message: FromThread) => {
-      const head = started.pending.shift();
-      if (started.dead || head === undefined) return;
-      const next = started.pending[0];
-      if (next) next.startedMs = clock.now();
-      head.answer(message);
-    });
-    worker.on('error', (error: unknown) => die(started, `threw ${error instanceof Error ? error.message : String(error)}`));
-    worker.on('exit', (code) => die(started, `left with code ${code}`));
     return started;
+  }
+
+  /** What the process may have with all servables here. */
+  function memoryLimitBytes(): number {
+    let bytes = OWN_BYTES + (limits?.memoryBytes ?? 0);
+    for (const { guard } of models.values()) bytes += guard.estimatedBytes;
+    return bytes;
   }
 
   function send(to: Thread, message: ToThread, pending: Pending): void {
     to.pending.push(pending);
-    to.worker.postMessage(message);
-    Atomics.add(to.wake, 0, 1);
-    Atomics.notify(to.wake, 0);
+    to.host.post(message);
+    watch();
   }
 
   /** The thread is gone or given up: everything on it is lost, and its servables are loaded on a new one. */
-  function die(dying: Thread, reason: string): void {
+  function die(dying: Thread, { reason, breach }: { readonly reason: string; readonly breach: Breach }): void {
     if (dying.dead) return;
     dying.dead = true;
+    void dying.host.end();
     if (thread === dying) thread = undefined;
     const lost = dying.pending.splice(0);
     const doing = lost[0];
-    if (!closed) options.onDeath(reason, doing?.model);
-    const suspectLoad = doing?.type === 'load' ? doing.model : undefined;
     const again = [...models].filter(([, held]) => held.ready);
+    // Code of users that breaks its process between calls (a timer of its own) is one of those it holds.
+    const blamed = doing ? [doing.model] : limits ? again.map(([model]) => model) : [];
+    const userCode =
+      dying.entered ?? (blamed.flatMap((model) => models.get(model)?.guard.names ?? doing?.names ?? []).join(' or ') || undefined);
+    if (!closed) options.onDeath({ reason, breach, models: blamed, userCode });
+    const suspectLoad = doing?.type === 'load' ? doing.model : undefined;
     for (const held of models.values()) held.ready = false;
     for (const wake of slotWaiters.splice(0)) wake();
-    for (const [index, pending] of lost.entries()) pending.lose(new ExecutorLost(`the executor's thread ${reason}`, index === 0));
+    const message = `${userCode ?? "the executor's thread"} ${reason}`;
+    for (const [index, pending] of lost.entries()) pending.lose(new ExecutorLost(message, { suspect: index === 0, breach }));
     for (const [model, held] of again) {
       if (!closed && models.get(model) === held && model !== suspectLoad) void reload(model, held);
     }
@@ -200,7 +276,8 @@ export function createExecutor(options: ExecutorOptions): Executor {
   async function loadOn(model: ModelKey, held: Held): Promise<ModelDescription> {
     loading++;
     try {
-      return await ask<ModelDescription>({ type: 'load', model, runtime: held.runtime, request: held.request }, (message) => {
+      const { runtime, request, guard } = held;
+      return await ask<ModelDescription>({ type: 'load', model, runtime, request, userCode: guard.names }, (message) => {
         if (message.type !== 'loaded') return undefined;
         held.ready = true;
         return message.description;
@@ -213,11 +290,12 @@ export function createExecutor(options: ExecutorOptions): Executor {
   /** Sends a load or unload and waits for its answer. */
   function ask<Answer>(message: Exclude<ToThread, { type: 'run' }>, read: (answer: FromThread) => Answer | undefined): Promise<Answer> {
     return new Promise((resolve, reject) => {
-      if (closed) return reject(new ExecutorLost('the executor is closed', false));
+      if (closed) return reject(new ExecutorLost('the executor is closed', { suspect: false, breach: 'end' }));
       thread ??= startThread();
       send(thread, message, {
         type: message.type,
         model: message.model,
+        names: models.get(message.model)?.guard.names ?? [],
         slot: -1,
         startedMs: clock.now(),
         answer(answer) {
@@ -240,18 +318,47 @@ export function createExecutor(options: ExecutorOptions): Executor {
     }
   }
 
-  /** Looks now and then whether the run at the head has taken too long. Loads may take as long as they need. */
+  /** Looks, while there is something to look at, whether what runs has broken a limit. */
   function watch(): void {
-    if (watchdog) return;
-    watchdog = clock.schedule(hangMs / 2, () => {
+    if (closed || thread === undefined) return;
+    const lookMs = nextLookMs(thread);
+    if (lookMs === undefined) return;
+    const atMs = clock.now() + lookMs;
+    if (watchdog && watchdog.atMs <= atMs) return;
+    watchdog?.timer[Symbol.dispose]();
+    const timer = clock.schedule(lookMs, () => {
       watchdog = undefined;
-      const head = thread?.pending[0];
-      if (thread === undefined || head === undefined) return;
-      if (head.type === 'run' && clock.now() - head.startedMs >= hangMs) {
-        void thread.worker.terminate();
-        die(thread, `did not finish a batch within ${hangMs} ms`);
-      } else watch();
+      look();
+      watch();
     });
+    watchdog = { atMs, timer };
+  }
+
+  /** How long until it has to be looked at; undefined: it need not. */
+  function nextLookMs({ pending: [head] }: Thread): number | undefined {
+    if (limits === undefined) return head?.type === 'run' ? hangMs / 2 : undefined;
+    if (head === undefined) return LOOK_IDLE_MS;
+    return Math.min(LOOK_BUSY_MS, Math.max(0, head.startedMs + limitOf(head.type, limits) - clock.now()));
+  }
+
+  function look(): void {
+    const looked = thread;
+    const head = looked?.pending[0];
+    if (looked === undefined) return;
+    const tookMs = head === undefined ? 0 : clock.now() - head.startedMs;
+    if (limits === undefined) {
+      // Loads of code that is known may take as long as they need.
+      if (head?.type === 'run' && tookMs >= hangMs) die(looked, { reason: `did not finish a batch within ${hangMs} ms`, breach: 'time' });
+      return;
+    }
+    if (head && tookMs >= limitOf(head.type, limits)) die(looked, { reason: overdue(head.type, limits), breach: 'time' });
+    const bytes = looked.host.memoryBytes();
+    if (bytes !== undefined && bytes > memoryLimitBytes()) die(looked, memoryBreach());
+  }
+
+  function memoryBreach() {
+    const reason = `took more memory than ${limits?.memoryBytes ?? 0} bytes beyond its estimate (--user_code_memory_limit_bytes)`;
+    return { reason, breach: 'memory' } as const;
   }
 
   const executor: Executor = {
@@ -266,8 +373,8 @@ export function createExecutor(options: ExecutorOptions): Executor {
       return models.size;
     },
     canTake: (model) => thread !== undefined && thread.freeSlots.length > 0 && models.get(model)?.ready === true,
-    async load(model, runtime, request) {
-      const held: Held = { runtime, request, ready: false };
+    async load(model, runtime, request, guard = NO_GUARD) {
+      const held: Held = { runtime, request, guard, ready: false };
       models.set(model, held);
       for (;;) {
         try {
@@ -297,7 +404,8 @@ export function createExecutor(options: ExecutorOptions): Executor {
     runWhenFree(run) {
       return new Promise<void>((resolve, reject) => {
         const attempt = () => {
-          if (thread === undefined || !models.get(run.model)?.ready) return reject(new ExecutorLost('the executor lost its thread', false));
+          if (thread === undefined || !models.get(run.model)?.ready)
+            return reject(new ExecutorLost('the executor lost its thread', { suspect: false, breach: 'end' }));
           if (!executor.canTake(run.model)) return void slotWaiters.push(attempt);
           loading++;
           executor
@@ -315,14 +423,14 @@ export function createExecutor(options: ExecutorOptions): Executor {
         if (on === undefined || slot === undefined) throw new ServeError('INTERNAL', 'the executor has no free slot (this is a bug)');
         let placed: Placed;
         try {
-          placed = placeInputs(run.inputs, on.inputRegions[slot]);
+          placed = on.host.sharesMemory ? placeInputs(run.inputs, on.inputRegions[slot]) : carryInputs(run.inputs);
         } catch (caught) {
           on.freeSlots.push(slot);
           throw caught;
         }
         const fresh = placed.region !== on.inputRegions[slot];
         on.inputRegions[slot] = placed.region;
-        const { model, signature, outputs } = run;
+        const { model, signature, outputs, context } = run;
         const message: ToThread = {
           type: 'run',
           model,
@@ -330,18 +438,22 @@ export function createExecutor(options: ExecutorOptions): Executor {
           signature,
           outputs,
           inputs: placed.inputs,
+          ...(context === undefined ? {} : { context }),
           ...(fresh && placed.region ? { region: placed.region } : {}),
+          ...(placed.carried ? { carried: placed.carried } : {}),
         };
         send(on, message, {
           type: 'run',
           model,
+          names: models.get(model)?.guard.names ?? [],
           slot,
           startedMs: clock.now(),
           answer(answer) {
             try {
               if (answer.type !== 'ran') return reject(toError(answer));
               if (answer.region) on.outputRegions[slot] = answer.region;
-              resolve(consume(viewOutputs(answer.outputs, on.outputRegions[slot]), answer.executedMs));
+              const memory = answer.carried === undefined ? on.outputRegions[slot] : new Uint8Array(answer.carried).buffer;
+              resolve(consume(viewOutputs(answer.outputs, memory), answer.executedMs));
             } catch (caught) {
               reject(caught);
             } finally {
@@ -353,25 +465,51 @@ export function createExecutor(options: ExecutorOptions): Executor {
           },
           lose: reject,
         });
-        watch();
       });
     },
     async [Symbol.asyncDispose]() {
       closed = true;
-      watchdog?.[Symbol.dispose]();
+      watchdog?.timer[Symbol.dispose]();
       const last = thread;
       if (last === undefined) return;
-      die(last, 'was stopped');
+      die(last, { reason: 'was stopped', breach: 'end' });
       models.clear();
-      await last.worker.terminate();
+      await last.host.end();
     },
   };
   return executor;
 }
 
+function limitOf(type: ToThread['type'], limits: CallLimits): number {
+  return type === 'load' ? limits.loadMs : limits.callMs;
+}
+
+function overdue(type: ToThread['type'], limits: CallLimits): string {
+  if (type === 'load') return `did not finish loading within ${limits.loadMs} ms (--user_code_load_limit_ms)`;
+  return `did not finish ${type === 'run' ? 'a call' : 'unloading'} within ${limits.callMs} ms (--user_code_call_limit_ms)`;
+}
+
 interface Placed {
   readonly inputs: readonly TensorPlace[];
   readonly region: SharedArrayBuffer | undefined;
+  readonly carried?: Uint8Array;
+}
+
+/** For a process: everything travels with the message. */
+function carryInputs(inputs: readonly RunInput[]): Placed {
+  let byteLength = 0;
+  for (const input of inputs) byteLength += alignedBytes(input.byteLength);
+  const carried = new Uint8Array(byteLength);
+  let next = 0;
+  const places = inputs.map(({ name, dtype, shape, byteLength: bytes, source }): TensorPlace => {
+    const place = carried.subarray(next, next + bytes);
+    if (source.type === 'shared') place.set(new Uint8Array(source.buffer, 0, bytes));
+    else if (bytes > 0) source.into(place);
+    const placed = { name, dtype, shape, offset: next, byteLength: bytes };
+    next += alignedBytes(bytes);
+    return placed;
+  });
+  return { inputs: places, region: undefined, carried };
 }
 
 function placeInputs(inputs: readonly RunInput[], before: SharedArrayBuffer | undefined): Placed {
@@ -389,7 +527,7 @@ function placeInputs(inputs: readonly RunInput[], before: SharedArrayBuffer | un
   return { inputs: places, region };
 }
 
-function viewOutputs(places: readonly TensorPlace[], region: SharedArrayBuffer | undefined): RunOutput[] {
+function viewOutputs(places: readonly TensorPlace[], region: ArrayBufferLike | undefined): RunOutput[] {
   return places.map(({ name, dtype, shape, offset, byteLength }) => ({
     name,
     dtype,

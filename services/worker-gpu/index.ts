@@ -5,27 +5,35 @@ import type { SignaturesAnswer, WorkerDetail } from '#mesh/control.ts';
 import { readAssignment, readSignaturesQuestion } from '#mesh/control-reader.ts';
 import { ServeError, toServeError } from '#mesh/errors.ts';
 import { createSequence, type MemberId, newMemberId, type ServableId, servableKey } from '#mesh/ids.ts';
+import { importCacheFolder } from '#mesh/import-settings.ts';
 import { decodeBatch, decodeCancel } from '#mesh/messages.ts';
+import { opSourcesOf } from '#mesh/op-library-settings.ts';
 import { type Presence, startPresence } from '#mesh/presence.ts';
 import type { Subjects } from '#mesh/subjects.ts';
 import type { Telemetry } from '#mesh/telemetry.ts';
 import type { Message, Transport } from '#mesh/transport.ts';
+import { createPlanStore, type PlanStore } from '../../savedmodel/cache/plan-store.ts';
 import { createAnswerSender } from './answer-sender.ts';
 import { createBatchRunner } from './batch-runner.ts';
 import { readBatchingFile } from './batching-file.ts';
+import { createCallDesk } from './call-desk.ts';
 import { opThreads, parseExecutionProviders, type WorkerSettings } from './config.ts';
 import { createCrashRecord } from './crash-record.ts';
 import { createDispatcher } from './dispatcher.ts';
 import { createEvents } from './events.ts';
-import { createExecutor, type Executor } from './executor.ts';
+import { type CallLimits, createExecutor, type Executor } from './executor.ts';
 import { createExecutorPool, processorCount } from './executor-pool.ts';
 import type { ModelKey } from './executor-protocol.ts';
 import { startHeldOutputs } from './held-outputs.ts';
 import { createLoader } from './loader.ts';
 import { createManager, type Manager } from './manager.ts';
 import { defaultMemoryLimitBytes } from './memory.ts';
-import { BUILT_IN_PLATFORMS, type Platform } from './platforms.ts';
+import { startMeshCalls } from './mesh-calls.ts';
+import { builtInPlatforms, type Platform } from './platforms.ts';
+import { startProcessHost } from './process-host.ts';
 import { createRegionPool } from './region-pool.ts';
+import { servableModules, servablePlatform } from './servable-modules.ts';
+import { startThreadHost } from './thread-host.ts';
 import { createWarmUp } from './warmup.ts';
 
 /** Idle buffers for fetched payloads are kept up to this many bytes. */
@@ -48,6 +56,8 @@ export interface WorkerDeps {
   readonly id?: MemberId;
   /** Kinds of servables besides the built-in ones; they are asked first. */
   readonly platforms?: readonly Platform[];
+  /** Has the plans of SavedModels; default: the cache that the settings name. The caller disposes it. */
+  readonly plans?: PlanStore;
 }
 
 /** A running worker. Disposing it drains: it takes nothing new, finishes what it holds, unloads and leaves. */
@@ -66,12 +76,20 @@ export async function startWorker(deps: WorkerDeps): Promise<Worker> {
   const id = deps.id ?? newMemberId('worker');
   const threads = opThreads(settings);
   const executionProviders = parseExecutionProviders(settings.executionProviders);
+  const servablePlatforms = servableModules(settings.servableModules).map((module) =>
+    servablePlatform(module, { clock, limitMs: settings.userCodeCallLimitMs, memoryBytes: settings.userCodeMemoryLimitBytes }),
+  );
   const memoryLimitBytes = settings.memoryLimitBytes || (await defaultMemoryLimitBytes());
   const processors = processorCount();
   const events = createEvents(telemetry, id);
   const dispatcher = createDispatcher();
   const namesByModel = new Map<ModelKey, ServableId>();
   const crashes = createCrashRecord({ clock, limit: settings.quarantineAfterDeaths, windowMs: QUARANTINE_WINDOW_MS });
+  const limits: CallLimits = {
+    callMs: settings.userCodeCallLimitMs,
+    loadMs: settings.userCodeLoadLimitMs,
+    memoryBytes: settings.userCodeMemoryLimitBytes,
+  };
   let draining = false;
   let presence: Presence | undefined;
   let announcing: Timer | undefined;
@@ -99,13 +117,22 @@ export async function startWorker(deps: WorkerDeps): Promise<Worker> {
       kind,
       clock,
       hangMs: settings.executorHangMs,
+      ...(kind === 'guarded' ? { limits } : {}),
+      startHost(listener, heapLimitBytes) {
+        if (kind !== 'guarded') return startThreadHost(listener);
+        return startProcessHost(listener, { clock, calls: desk.connect(), heapLimitBytes, onOutput: events.userCodeWrote });
+      },
       onCapacity: dispatcher.pump,
-      onDeath(reason, model) {
-        const name = model === undefined ? undefined : namesByModel.get(model);
-        events.executorDied({ kind, reason, id: name });
-        const servable = name && manager.find(name);
-        if (model !== undefined && servable?.model === model && crashes.record(model))
-          manager.lost(servable, quarantined(servable.id, settings, reason));
+      onCalls: (calls, failed) => events.userCodeCalled({ calls, failed }),
+      onDeath({ reason, breach, models, userCode }) {
+        const [first] = models;
+        events.executorDied({ kind, reason, breach, userCode, id: first === undefined ? undefined : namesByModel.get(first) });
+        for (const model of models) {
+          const name = namesByModel.get(model);
+          const servable = name && manager.find(name);
+          if (servable?.model === model && crashes.record(model))
+            manager.lost(servable, quarantined(servable.id, settings, `${userCode ?? "the executor's thread"} ${reason}`));
+        }
       },
       onRestored: (model) => events.servableRestored({ kind, id: namesByModel.get(model) }),
       onModelLost: (model, error) => loader.modelLost(executor, model, error),
@@ -116,11 +143,25 @@ export async function startWorker(deps: WorkerDeps): Promise<Worker> {
   await using starting = new AsyncDisposableStack();
   starting.defer(() => announcing?.[Symbol.dispose]());
   const blobs = starting.use(startBlobStore({ transport, subjects, id, onUnreadable }));
+  const { inlineTensorBytes } = settings;
+  const calls = starting.use(startMeshCalls({ transport, subjects, clock, id, blobs, inlineTensorBytes, onUnreadable }));
+  const desk = createCallDesk({ clock, infer: calls.infer, onLog: events.userCodeLogged });
   const outputs = starting.use(startHeldOutputs({ blobs, clock, limitBytes: settings.heldOutputBytes, onChange: events.heldOutputs }));
   const pool = starting.use(createExecutorPool(settings.executors || processors, makeExecutor));
+  const plans =
+    deps.plans ??
+    starting.use(
+      createPlanStore({
+        cacheFolder: importCacheFolder(settings.importCacheDir),
+        cacheMaxBytes: settings.importCacheMaxBytes,
+        ops: opSourcesOf(settings),
+        clock,
+        onImported: events.imported,
+      }),
+    );
   const loader = createLoader({
     pool,
-    platforms: [...(deps.platforms ?? []), ...BUILT_IN_PLATFORMS],
+    platforms: [...(deps.platforms ?? []), ...servablePlatforms, ...builtInPlatforms(plans)],
     defaultInstances: settings.instances,
     processors,
     defaultIntraOpThreads: threads.intraOpThreads,
@@ -128,7 +169,9 @@ export async function startWorker(deps: WorkerDeps): Promise<Worker> {
     defaultExecutionProviders: executionProviders,
     sharedExecutorMaxBytes: settings.sharedExecutorMaxBytes,
     nextModelKey: createSequence<ModelKey>(),
-    warmUp: createWarmUp({ clock, events }),
+    warmUp: createWarmUp({ clock, events, beginRun: desk.begin }),
+    beginLoad: (servable) =>
+      desk.begin({ servable, deadlineMs: Number.POSITIVE_INFINITY, untilMs: Number.POSITIVE_INFINITY, callers: [], traceparent: '' }),
     readBatchingFile,
     onLoadedOn(assigned, model, { kind, description }) {
       namesByModel.set(model, assigned.id);
@@ -156,7 +199,7 @@ export async function startWorker(deps: WorkerDeps): Promise<Worker> {
   const answers = createAnswerSender({
     transport,
     subjects,
-    inlineTensorBytes: settings.inlineTensorBytes,
+    inlineTensorBytes,
     hold: outputs.hold,
     onUnsent: (gatewayId, error) => events.answerUnsent({ gatewayId, error }),
   });
@@ -171,6 +214,7 @@ export async function startWorker(deps: WorkerDeps): Promise<Worker> {
     regions: createRegionPool(KEPT_REGION_BYTES),
     dispatcher,
     answers,
+    calls: desk,
     find: (servable) => manager.find(servable),
     onFull: announceSoon,
   });
@@ -200,6 +244,7 @@ export async function startWorker(deps: WorkerDeps): Promise<Worker> {
     if (replyTo) transport.publish(replyTo, utf8(JSON.stringify(answer)));
   });
   presence = starting.use(await startPresence({ transport, subjects, clock, kind: 'worker', id, detail: detail(), onUnreadable }));
+  starting.use(presence.onChange(calls.memberChanged));
   events.started({ memoryLimitBytes, sharedExecutors: pool.sharedCount });
   const running = starting.move();
 
@@ -222,7 +267,7 @@ export async function startWorker(deps: WorkerDeps): Promise<Worker> {
 function quarantined(id: ServableId, settings: WorkerSettings, reason: string): ServeError {
   return new ServeError(
     'INTERNAL',
-    `${servableKey(id)} is quarantined: executors that ran it died ${settings.quarantineAfterDeaths} times within ${QUARANTINE_WINDOW_MS / 1000} s (--quarantine_after_deaths), the last one ${reason}`,
+    `${servableKey(id)} is quarantined: executors that ran it died ${settings.quarantineAfterDeaths} times within ${QUARANTINE_WINDOW_MS / 1000} s (--quarantine_after_deaths); the last time, ${reason}`,
   );
 }
 

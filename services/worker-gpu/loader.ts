@@ -1,10 +1,13 @@
 import type { AssignedServable, BatchingLimits } from '#mesh/control.ts';
 import { ServeError, toServeError } from '#mesh/errors.ts';
+import type { ServableId } from '#mesh/ids.ts';
+import type { OpenRun } from './call-desk.ts';
+import type { RunContext } from './call-protocol.ts';
 import type { Executor } from './executor.ts';
 import type { ExecutorPool } from './executor-pool.ts';
 import type { ModelKey } from './executor-protocol.ts';
-import { estimateFolderBytes } from './memory.ts';
-import { type Platform, platformOf } from './platforms.ts';
+import { estimateBytes, estimateFolderBytes, PROCESS_BYTES } from './memory.ts';
+import { type Platform, type Prepared, platformOf, type UserCode } from './platforms.ts';
 import type { LoadRequest, ModelDescription } from './runtime.ts';
 import { createServable, type Servable } from './servable.ts';
 
@@ -15,15 +18,18 @@ export interface LoadPlan {
   readonly instances: number;
   /** Memory of all instances. */
   readonly estimatedBytes: number;
+  /** The code of users that it runs, on guarded executors; null: none. */
+  readonly userCode: UserCode | null;
 }
 
 /** Loads servables. The manager decides when. */
 export interface Loader {
   /**
-   * Looks at the files. `freeBytes` decides how many instances a servable without a number of its own gets: as many as fit, at least one.
-   * Rejects with NOT_FOUND when there is nothing to load.
+   * Looks at the files, and prepares them where their platform does. `freeBytes` decides how many instances a servable without a number of its
+   * own gets: as many as fit, at least one; a servable that keeps state gets one. Rejects with NOT_FOUND when there is nothing to load, with
+   * the platform's error, or when aborted.
    */
-  plan(assigned: AssignedServable, freeBytes: number): Promise<LoadPlan>;
+  plan(assigned: AssignedServable, freeBytes: number, signal: AbortSignal): Promise<LoadPlan>;
   /** Loads and warms up; `onLost` is called at most once, later, when no executor holds it any more. Rejects with ServeError, or when aborted. */
   load(
     assigned: AssignedServable,
@@ -44,6 +50,8 @@ export interface LoaderOptions {
   readonly defaultExecutionProviders: readonly string[];
   readonly sharedExecutorMaxBytes: number;
   readonly nextModelKey: () => ModelKey;
+  /** Begins the load of a servable by user code, which hears when it is not wanted any more. */
+  readonly beginLoad: (servable: ServableId) => OpenRun;
   /** Replays the folder's warmup requests on one executor. Rejects with the error that fails the load. */
   readonly warmUp: (assigned: AssignedServable, executor: Executor, model: ModelKey, description: ModelDescription) => Promise<void>;
   /** The batching that the version's own file asks for: see `--enable_per_model_batching_parameters`. */
@@ -64,6 +72,8 @@ export interface ExecutorLoader extends Loader {
 
 interface Loaded {
   readonly executors: Executor[];
+  /** Kept as long as an executor may have to load it again. */
+  readonly prepared: Prepared | undefined;
   readonly onLost: (error: ServeError) => void;
 }
 
@@ -73,13 +83,14 @@ export function createLoader(options: LoaderOptions): ExecutorLoader {
   const loaded = new Map<ModelKey, Loaded>();
 
   async function drop(model: ModelKey, executors: readonly Executor[]): Promise<void> {
+    loaded.get(model)?.prepared?.[Symbol.dispose]();
     loaded.delete(model);
     options.onDropped(model);
     const failures: unknown[] = [];
     // One executor after the other, as in loading: the others go on serving.
     for (const executor of executors) {
       try {
-        if (executor.kind === 'shared') await executor.unload(model);
+        if (executor.kind !== 'dedicated') await executor.unload(model);
         await pool.release(executor);
       } catch (caught) {
         failures.push(caught);
@@ -88,48 +99,82 @@ export function createLoader(options: LoaderOptions): ExecutorLoader {
     if (failures.length > 0) throw failures[0];
   }
 
+  /** State is in one place: of a servable that says only now that it keeps some, one executor is enough. */
+  async function releaseOthers(executors: Executor[], kept: Executor): Promise<void> {
+    for (const other of executors.splice(0)) if (other !== kept) await pool.release(other);
+    executors.push(kept);
+  }
+
   return {
-    async plan(assigned, freeBytes) {
+    async plan(assigned, freeBytes, signal) {
       const platform = await platformOf(assigned.path, assigned.platform, options.platforms);
-      const eachBytes = await estimateFolderBytes(assigned.path);
-      const kind = eachBytes < options.sharedExecutorMaxBytes ? 'shared' : 'dedicated';
+      using prepared = await platform.prepare?.(assigned, signal);
+      const ownBytes =
+        prepared === undefined ? await estimateFolderBytes(assigned.path) : (prepared.memoryBytes ?? estimateBytes(prepared.byteLength));
+      const userCode = (await platform.userCode?.(assigned, prepared)) ?? null;
+      const kind = userCode !== null ? 'guarded' : ownBytes < options.sharedExecutorMaxBytes ? 'shared' : 'dedicated';
+      const eachBytes = kind === 'guarded' ? ownBytes + PROCESS_BYTES : ownBytes;
       const providers = providersOf(assigned, options);
-      const wanted = assigned.run.instances || options.defaultInstances;
+      const wanted = prepared?.stateful ? 1 : assigned.run.instances || options.defaultInstances;
       const onAccelerator = providers.length > 0 && providers[0] !== 'cpu';
       const fitting = Math.max(1, Math.floor(freeBytes / Math.max(1, eachBytes)));
       const chosen = wanted > 0 ? wanted : Math.min(onAccelerator ? 1 : options.processors, fitting);
       const instances = kind === 'shared' ? Math.min(chosen, pool.sharedCount) : chosen;
-      return { platform, kind, instances, estimatedBytes: eachBytes * instances };
+      return { platform, kind, instances, estimatedBytes: eachBytes * instances, userCode };
     },
 
     async load(assigned, plan, { signal, onLost }) {
       const model = options.nextModelKey();
-      const executors = [...pool.take(plan.kind, plan.instances)];
+      const executors = [...pool.take(plan.kind, plan.instances, plan.userCode?.group)];
+      const guard = { names: plan.userCode?.names ?? [], estimatedBytes: plan.estimatedBytes / plan.instances };
       const abandoned = Promise.withResolvers<never>();
       abandoned.promise.catch(() => {}); // Only the race below looks at it.
-      const onAbort = () => abandoned.reject(signal.reason);
+      let begun: OpenRun | undefined;
+      const onAbort = () => {
+        abandoned.reject(signal.reason);
+        begun?.abandon(toServeError(signal.reason));
+      };
       signal.addEventListener('abort', onAbort, { once: true });
       try {
         signal.throwIfAborted();
         const batching = assigned.perModelBatching ? await options.readBatchingFile(assigned) : assigned.batching;
         let description: ModelDescription | undefined;
-        loaded.set(model, { executors, onLost });
+        const prepared = await plan.platform.prepare?.(assigned, signal);
+        loaded.set(model, { executors, prepared, onLost });
+        if (prepared?.module !== undefined) begun = options.beginLoad(assigned.id);
         // One executor after the other: the others go on serving meanwhile, and a broken file costs one attempt.
         for (const executor of [...executors]) {
-          const loading = executor.load(model, plan.platform.runtime, requestOf(assigned, options));
+          if (!executors.includes(executor)) continue;
+          const loading = executor.load(
+            model,
+            plan.platform.runtime,
+            requestOf(assigned, { prepared, context: begun?.context }, options),
+            guard,
+          );
           description = await Promise.race([loading, abandoned.promise]);
           options.onLoadedOn(assigned, model, { kind: executor.kind, description });
+          if (description.stateful) await releaseOthers(executors, executor);
           if (assigned.run.warmup) await Promise.race([options.warmUp(assigned, executor, model, description), abandoned.promise]);
         }
         if (description === undefined || executors.length === 0)
           throw new ServeError('INTERNAL', 'every executor lost the servable while it was loaded');
         const close = () => drop(model, executors);
-        return createServable({ assigned, model, description, estimatedBytes: plan.estimatedBytes, batching, executors, close });
+        return createServable({
+          assigned,
+          model,
+          description,
+          estimatedBytes: plan.estimatedBytes,
+          batching,
+          executors,
+          close,
+          userCode: plan.userCode,
+        });
       } catch (caught) {
         await drop(model, executors);
         throw signal.aborted ? signal.reason : toServeError(caught);
       } finally {
         signal.removeEventListener('abort', onAbort);
+        begun?.[Symbol.dispose]();
       }
     },
 
@@ -148,9 +193,18 @@ function providersOf(assigned: AssignedServable, options: LoaderOptions): readon
   return assigned.run.executionProviders.length > 0 ? assigned.run.executionProviders : options.defaultExecutionProviders;
 }
 
-function requestOf(assigned: AssignedServable, options: LoaderOptions): LoadRequest {
+function requestOf(
+  assigned: AssignedServable,
+  { prepared, context }: { readonly prepared: Prepared | undefined; readonly context: RunContext | undefined },
+  options: LoaderOptions,
+): LoadRequest {
   return {
+    servable: assigned.id,
     path: assigned.path,
+    ...(prepared?.module === undefined ? {} : { module: prepared.module }),
+    ...(prepared?.kernels === undefined ? {} : { opModules: prepared.kernels.modules }),
+    ...(context === undefined ? {} : { context }),
+    ...(prepared === undefined ? {} : { preparedFolder: prepared.folder }),
     intraOpThreads: assigned.run.intraOpThreads || options.defaultIntraOpThreads,
     interOpThreads: options.interOpThreads,
     executionProviders: providersOf(assigned, options),

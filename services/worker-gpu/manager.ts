@@ -273,7 +273,7 @@ export function createManager(options: ManagerOptions): Manager {
   /** Promises memory to a load, waiting for servables that are about to give theirs back. Rejects with RESOURCE_EXHAUSTED and the numbers. */
   async function reserve(entry: Entry, assigned: AssignedServable, signal: AbortSignal): Promise<{ plan: LoadPlan; reservation: object }> {
     for (;;) {
-      const plan = await loader.plan(assigned, freeBytes());
+      const plan = await loader.plan(assigned, freeBytes(), signal);
       signal.throwIfAborted();
       if (plan.estimatedBytes <= freeBytes()) {
         const reservation = {};

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { totalmem } from 'node:os';
 import { join } from 'node:path';
@@ -8,9 +9,25 @@ const MEMORY_PER_DISK_BYTE = 1.2;
 /** The share of the machine's memory that servables may take unless a setting says otherwise. */
 const DEFAULT_SHARE = 0.8;
 
+/**
+ * What a guarded executor's process is expected to need besides what it loads: 30 MiB of the engine, 55 with onnxruntime (measured). Executors
+ * that several servables share are counted for each of them.
+ */
+export const PROCESS_BYTES = 64 * 2 ** 20;
+
 /** The bytes that one loaded copy of a version folder is expected to need: all files in it, external weights included, times 1.2. */
 export async function estimateFolderBytes(folder: string): Promise<number> {
-  return Math.ceil((await folderBytes(folder)) * MEMORY_PER_DISK_BYTE);
+  return estimateBytes(await folderBytes(folder));
+}
+
+/** The bytes in memory that so many on disk are expected to need. */
+export function estimateBytes(onDisk: number): number {
+  return Math.ceil(onDisk * MEMORY_PER_DISK_BYTE);
+}
+
+/** The bytes of a SavedModel's assets; 0 without any. */
+export async function assetBytes(folder: string): Promise<number> {
+  return existsSync(join(folder, 'assets')) ? folderBytes(join(folder, 'assets')) : 0;
 }
 
 async function folderBytes(folder: string): Promise<number> {

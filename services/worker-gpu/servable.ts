@@ -2,6 +2,7 @@ import type { AssignedServable, BatchingLimits } from '#mesh/control.ts';
 import type { ServableId } from '#mesh/ids.ts';
 import type { Executor } from './executor.ts';
 import { type ModelKey, SLOTS_PER_EXECUTOR } from './executor-protocol.ts';
+import type { UserCode } from './platforms.ts';
 import type { ModelDescription } from './runtime.ts';
 
 /** A loaded servable: where it runs and who uses it. */
@@ -11,6 +12,8 @@ export interface Servable {
   readonly model: ModelKey;
   readonly description: ModelDescription;
   readonly estimatedBytes: number;
+  /** The code of users that it runs; null: none. */
+  readonly userCode: UserCode | null;
   /** The batching in force; null: one request at a time. May be changed while it serves. */
   batching: BatchingLimits | null;
   /** Where it can run. Shrinks when an executor cannot load it again after a death. */
@@ -33,6 +36,7 @@ export interface ServableParts {
   readonly model: ModelKey;
   readonly description: ModelDescription;
   readonly estimatedBytes: number;
+  readonly userCode: UserCode | null;
   readonly batching: BatchingLimits | null;
   readonly executors: readonly Executor[];
   readonly close: () => Promise<void>;
@@ -49,6 +53,7 @@ export function createServable(parts: ServableParts): Servable {
     model: parts.model,
     description: parts.description,
     estimatedBytes: parts.estimatedBytes,
+    userCode: parts.userCode,
     batching: parts.batching,
     executors: parts.executors,
     get tokens() {

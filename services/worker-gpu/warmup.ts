@@ -3,12 +3,13 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Clock } from '#mesh/clock.ts';
 import { ServeError, toServeError } from '#mesh/errors.ts';
-import { DEFAULT_SIGNATURE, type Signatures } from '#mesh/signature.ts';
+import { DEFAULT_SIGNATURE, type Signatures, withDefaults } from '#mesh/signature.ts';
 import { type NamedTensors, packStrings } from '#mesh/tensor.ts';
 import { decodeInputs } from '#proto/predict.ts';
 import { decodePredictionLog, type PredictionLog } from '#proto/prediction-log.ts';
 import { readTfRecords } from '#proto/tfrecord.ts';
 import { assembleInputs } from './batch-assembly.ts';
+import type { CallDesk } from './call-desk.ts';
 import type { WorkerEvents } from './events.ts';
 import type { LoaderOptions } from './loader.ts';
 
@@ -24,8 +25,19 @@ export interface WarmupRun {
   readonly outputs: readonly string[];
 }
 
+/** What warming up needs. */
+export interface WarmUpDeps {
+  readonly clock: Clock;
+  readonly events: WorkerEvents;
+  /** Begins a run of user code: it may call other servables, as it does for a request. */
+  readonly beginRun: CallDesk['begin'];
+}
+
+/** How long user code may wait for other servables that it calls in one warmup request. */
+const WARMUP_CALL_MS = 30_000;
+
 /** Makes the function that warms an executor up. It rejects with TF Serving's errors, which fail the load. */
-export function createWarmUp({ clock, events }: { readonly clock: Clock; readonly events: WorkerEvents }): LoaderOptions['warmUp'] {
+export function createWarmUp({ clock, events, beginRun }: WarmUpDeps): LoaderOptions['warmUp'] {
   return async (assigned, executor, model, description) => {
     const path = join(assigned.path, WARMUP_FILE);
     const file = await readIfThere(path);
@@ -45,7 +57,10 @@ export function createWarmUp({ clock, events }: { readonly clock: Clock; readonl
             inputs: assembleInputs([{ tensors, rowStart: 0, rowCount: 0 }], { executeRows: 0, padRagged: false }),
           };
           for (let iteration = 0; iteration < Math.max(1, assigned.run.warmupIterations); iteration++) {
-            await executor.runWhenFree(run);
+            const untilMs = clock.now() + WARMUP_CALL_MS;
+            const facts = { servable: assigned.id, deadlineMs: untilMs, untilMs, callers: [], traceparent: '' };
+            using begun = description.userCode === undefined ? undefined : beginRun(facts);
+            await executor.runWhenFree(begun === undefined ? run : { ...run, context: begun.context });
           }
         }
       }
@@ -62,7 +77,8 @@ async function readIfThere(path: string): Promise<Uint8Array | undefined> {
   try {
     return await readFile(path);
   } catch (cause) {
-    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    // A version that is a file has none either.
+    if (['ENOENT', 'ENOTDIR'].includes((cause as NodeJS.ErrnoException).code ?? '')) return undefined;
     throw new ServeError('FAILED_PRECONDITION', `${path} cannot be read`, { cause });
   }
 }
@@ -101,8 +117,9 @@ export function warmupRuns(log: PredictionLog, signatures: Signatures): readonly
   switch (log.type) {
     case 'predict': {
       const name = log.request.spec.signatureName || DEFAULT_SIGNATURE;
-      const outputs = log.request.outputFilter.length > 0 ? log.request.outputFilter : Object.keys(signatureOf(signatures, name).outputs);
-      return [{ signature: name, inputs: decodeInputs(log.request.inputs), outputs }];
+      const signature = signatureOf(signatures, name);
+      const outputs = log.request.outputFilter.length > 0 ? log.request.outputFilter : Object.keys(signature.outputs);
+      return [{ signature: name, inputs: withDefaults(signature, decodeInputs(log.request.inputs)), outputs }];
     }
     case 'classify':
     case 'regress':

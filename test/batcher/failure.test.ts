@@ -239,20 +239,38 @@ describe('a servable that keeps crashing', () => {
   });
 
   test('is not quarantined for crashes that are more than a minute apart', async () => {
-    await using mesh = await startHarness({ settings: { quarantineCrashes: 2 } });
+    await using mesh = await startHarness({ settings: { quarantineCrashes: 3 } });
     const gateway = mesh.addGateway();
     for (const id of [1, 2]) {
+      // A request that ends two workers: two crashes of this servable.
+      for (const crash of ['first', 'second']) {
+        const worker = await mesh.addWorker([held()], `worker-${id}-${crash}`);
+        if (crash === 'first') await gateway.submit(request(id));
+        expect(worker.ids()).toEqual([[id]]);
+        await worker.die();
+        await mesh.clock.advance(LEASE_OVER_MS);
+      }
+      await mesh.clock.advance(60_000);
+    }
+    expect(gateway.errors().map(({ code }) => code)).toEqual(['INTERNAL', 'INTERNAL']);
+    expect(mesh.batcher.quarantined).toEqual([]);
+  });
+
+  test('is told apart from one whose workers die of something else: what is executed again and succeeds blames nobody', async () => {
+    await using mesh = await startHarness({ settings: { quarantineCrashes: 2 } });
+    const gateway = mesh.addGateway();
+    for (let death = 1; death <= 5; death++) {
       const worker = await mesh.addWorker();
-      await gateway.submit(request(id));
+      await gateway.submit(request(10 * death), request(10 * death + 1));
       await worker.die();
-      await mesh.clock.advance(LEASE_OVER_MS);
       const heir = await mesh.addWorker();
+      await mesh.clock.advance(LEASE_OVER_MS);
       await finishAll([heir]);
       await heir.leave();
-      await mesh.clock.advance(60_000);
     }
     expect(gateway.errors()).toEqual([]);
     expect(mesh.batcher.quarantined).toEqual([]);
+    expect(mesh.batcher.heldRequests).toBe(0);
   });
 });
 

@@ -24,6 +24,7 @@ function piece(lane: Lane, sequence: number, { rows = 1, deadlineMs = Number.POS
     span: null,
     body: new Uint8Array(0),
     suspect: false,
+    crash: null,
     done: false,
     split: false,
     openPieces: 1,

@@ -41,6 +41,8 @@ export interface Fleet extends AsyncDisposable {
   stop(service: Service): Promise<void>;
   /** The registry that leads. */
   leader(): Promise<Container>;
+  /** What lies in the cache of imported SavedModels. */
+  plans(): Promise<readonly string[]>;
   /** The last lines of every container. */
   logs(lines: number): Promise<string>;
 }
@@ -172,6 +174,10 @@ export async function createFleet(options: {
         }
         return undefined;
       });
+    },
+    async plans() {
+      const text = await run('docker', ['exec', (await onlyOne('worker-gpu')).id, 'ls', '/var/cache/headrace']);
+      return text.split(/\s+/).filter((name) => name !== '');
     },
     async logs(lines) {
       return compose('logs', '--no-color', `--tail=${lines}`);

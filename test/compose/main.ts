@@ -29,7 +29,7 @@ interrupted.catch(() => undefined);
 
 const engine = stack.use(await findEngine(cacheFolder));
 const images = await Promise.race([prepareImages(engine, root, cacheFolder), interrupted]);
-const models = stack.use(await createModelFolder(join(root, 'examples/models')));
+const models = stack.use(await createModelFolder(join(root, 'examples/savedmodels')));
 const fleet = stack.use(await createFleet({ engine, images, models, root }));
 try {
   await Promise.race([prove(fleet, models), interrupted]);
@@ -104,6 +104,8 @@ async function steps(fleet: Fleet, traffic: Traffic, models: ModelFolder): Promi
   await step('gateway-b leaves', () => fleet.stop('gateway-b'), { ...swapped, mayReconnect: true });
   await step('gateway-b comes back', () => fleet.heal(), { ...swapped, mayReconnect: true });
   await step('steady, both gateways', () => pause(SETTLE_MS), swapped);
+  const plans = await fleet.plans();
+  if (plans.length !== 1) throw new Error(`half_plus_two was imported once for all, but the cache holds ${plans.join(', ') || 'nothing'}`);
 }
 
 /** Waits until a gateway says that exactly this version is available. */

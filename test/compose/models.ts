@@ -15,13 +15,13 @@ export interface ModelFolder extends AsyncDisposable {
   addAffineVersion(version: number): Promise<void>;
 }
 
-/** Copies the example models into a new folder and adds `affine`, whose arithmetic depends on its version. */
-export async function createModelFolder(exampleFolder: string): Promise<ModelFolder> {
+/** Copies half_plus_two, a SavedModel of the examples, into a new folder and adds `affine` (ONNX), whose arithmetic depends on its version. */
+export async function createModelFolder(savedModelFolder: string): Promise<ModelFolder> {
   const base = mkdtempSync(join(tmpdir(), 'headrace-models-'));
   chmodSync(base, 0o755);
   const directory = join(base, 'models');
   const configFile = join(base, 'models.config');
-  cpSync(join(exampleFolder, 'half_plus_two'), join(directory, 'half_plus_two'), { recursive: true });
+  cpSync(join(savedModelFolder, 'half_plus_two'), join(directory, 'half_plus_two'), { recursive: true });
 
   async function addAffineVersion(version: number): Promise<void> {
     const folder = join(directory, 'affine', String(version));
@@ -34,8 +34,8 @@ export async function createModelFolder(exampleFolder: string): Promise<ModelFol
     appendFileSync(join(folder, 'model.onnx'), bytes.subarray(half));
   }
   await addAffineVersion(1);
-  const config = ['half_plus_two', 'affine'].map(
-    (name) => `  config { name: "${name}" base_path: "/models/${name}" model_platform: "onnx" }`,
+  const config = Object.entries({ half_plus_two: 'tensorflow', affine: 'onnx' }).map(
+    ([name, platform]) => `  config { name: "${name}" base_path: "/models/${name}" model_platform: "${platform}" }`,
   );
   writeFileSync(configFile, `model_config_list {\n${config.join('\n')}\n}\n`);
   return {

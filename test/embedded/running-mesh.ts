@@ -41,6 +41,7 @@ export async function startRunningMesh(options: {
     `--rest_api_port=${await freePort()}`,
     '--version_settle_ms=0',
     '--file_system_poll_wait_seconds=1',
+    `--import_cache_dir=${join(folder, '.imports')}`,
     ...(options.flags?.(folder) ?? []),
   ];
   const { values } = parseSettings(EMBEDDED_SETTINGS, { args, env: {} });

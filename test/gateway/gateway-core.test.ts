@@ -6,7 +6,7 @@ import type { VersionChoice } from '../../services/gateway/core.ts';
 import { createGatewayCore } from '../../services/gateway/gateway-core.ts';
 import type { InferClient } from '../../services/gateway/infer-client.ts';
 import { startRoutingTable } from '../../services/gateway/routing-table.ts';
-import { settle, subjects } from './half-mesh.ts';
+import { floats, halfSignature, request, settle, subjects } from './half-mesh.ts';
 import { routedModel, routedVersion, startTestRegistry } from './test-registry.ts';
 
 async function startCore(registryThere = true) {
@@ -77,6 +77,16 @@ describe('gateway core', () => {
   ])('%s with %j is refused', async (model, choice, code, message) => {
     const { core } = await startCore();
     expect(() => core.resolve(model, choice)).toThrow(expect.objectContaining({ code, message }) as never);
+  });
+
+  test('refuses a signature that is only listed, and says what of it cannot be sent', async () => {
+    const { core } = await startCore();
+    const listed = { dtype: { number: 0, protoName: 'DT_INVALID' }, shape: null, tensorName: 'NoOp' };
+    const sparse = { ...listed, sparse: { values: 'v:0', indices: 'i:0', denseShape: 's:0' } };
+    const signature = { ...halfSignature, listedOnly: { inputs: { s: sparse }, outputs: { none: listed } } };
+    expect(() => core.infer(request(floats([1]), { signature }))).toThrow(
+      'signature serving_default is listed in the metadata and cannot be run: input s is a sparse tensor, output none is DT_INVALID',
+    );
   });
 
   test('status tells every version, or one', async () => {

@@ -56,6 +56,39 @@ describe('validateInputs', () => {
   });
 });
 
+describe('inputs with defaults', () => {
+  const one = { shape: [1], base64: Buffer.from(Int32Array.of(7).buffer).toString('base64') };
+  const { a: specA, b: specB } = two.inputs;
+  const lenient = { ...two, inputs: { ...(specA && { a: specA }), ...(specB && { b: { ...specB, default: one } }) } };
+
+  test('are what the signature says when they are left out, and what the request says otherwise', () => {
+    const filled = validateInputs(lenient, named({ a }), 'all');
+    expect([...filled.keys()].sort()).toEqual(['a', 'b']);
+    expect(filled.get('b')).toMatchObject({ dtype: 'int32', shape: [1] });
+    expect([...(filled.get('b')?.bytes ?? [])]).toEqual([7, 0, 0, 0]);
+    const given = named({ a, b });
+    expect(validateInputs(lenient, given, 'all')).toBe(given);
+  });
+
+  test.each<[string, Readonly<Record<string, Tensor>>, string]>([
+    [
+      'an input without one is still needed',
+      { b },
+      'Signature input alias: a(feed name: a:0) not found in request and no default value provided. Inputs expected to be in the request {b}, or default input alias set: b',
+    ],
+    ['an unknown name is still refused', { a, z: b }, 'Inputs contains invalid name. Used request inputs: a, request input: a,z'],
+    [
+      'too many are still refused',
+      { a, b, z: b },
+      'input size does not match signature: 3!=2 len({a,b,z}) != len({a,b}). Sent extra: {z}. Missing but required: {}.',
+    ],
+  ])('%s', (_, inputs, message) => {
+    expect(() => validateInputs(lenient, named(inputs), 'all')).toThrow(
+      expect.objectContaining({ code: 'INVALID_ARGUMENT', message }) as never,
+    );
+  });
+});
+
 describe('wantedOutputs', () => {
   test('no filter means all, in order', () => expect(wantedOutputs(two, [])).toEqual(['x', 'y']));
   test('a filter keeps its order', () => expect(wantedOutputs(two, ['y', 'x'])).toEqual(['y', 'x']));

@@ -128,6 +128,6 @@ describe('messages', () => {
   test('a frame of another wire version is refused by number', () => {
     const frame = encodeCancel({ gatewayId, requestIds: [] });
     frame[0] = 99;
-    expect(() => decodeCancel(frame)).toThrow('mesh message has wire version 99, this member reads 1');
+    expect(() => decodeCancel(frame)).toThrow('mesh message has wire version 99, this member reads 2');
   });
 });

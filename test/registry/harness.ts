@@ -132,7 +132,8 @@ export async function startControlPlane(): Promise<ControlPlane> {
     updates,
     until,
     async registry(args = [], extra = {}) {
-      const settings: RegistrySettings = parseSettings(REGISTRY_SETTINGS, { args, env: {} }).values;
+      const cache = `--import_cache_dir=${join(folder, '.imports')}`;
+      const settings: RegistrySettings = parseSettings(REGISTRY_SETTINGS, { args: [cache, ...args], env: {} }).values;
       const registry = await startRegistry({ transport: broker.connect(), subjects, clock, telemetry, store, jobs, settings, ...extra });
       started.push(registry);
       return registry;

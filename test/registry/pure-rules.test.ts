@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { fromUtf8 } from '#mesh/bytes.ts';
+import { createFakeClock } from '#mesh/clock.ts';
 import { configDocument, parseSettings } from '#mesh/config.ts';
 import type { HeldServable, RoutedModel, RoutingUpdate, ServableState } from '#mesh/control.ts';
 import { OK_STATUS } from '#mesh/control.ts';
@@ -11,7 +12,8 @@ import type { MemberId } from '#mesh/ids.ts';
 import { createSubjects } from '#mesh/subjects.ts';
 import { createMemoryBroker } from '#mesh/transport-memory.ts';
 import type { VersionPolicy } from '#proto/model-server-config.ts';
-import { checkModel } from '../../services/registry/check-model.ts';
+import { createPlanStore } from '../../savedmodel/cache/plan-store.ts';
+import { type CheckModelPayload, createCheckModel } from '../../services/registry/check-model.ts';
 import { checkRegistrySettings, REGISTRY_SETTINGS } from '../../services/registry/config.ts';
 import { fingerprintOf, listFolder } from '../../services/registry/fingerprint.ts';
 import { bindLabels } from '../../services/registry/labels.ts';
@@ -144,7 +146,7 @@ describe('the file-system source', () => {
     await mkdir(join(folder.path, '001'));
     await writeFile(join(folder.path, '4'), 'a file');
     await symlink(join(folder.path, 'latest'), join(folder.path, '5'));
-    const found = await createFileSystemSource('m', folder.path).find();
+    const found = await createFileSystemSource('m', folder.path).find(new AbortController().signal);
     expect(found.map(({ version, path }) => [version, path.slice(folder.path.length + 1)]).sort()).toEqual([
       [1, '1'],
       [17, '00017'],
@@ -192,11 +194,13 @@ describe('the outline of an ONNX file', () => {
 });
 
 describe('the check of a version folder', () => {
-  const check = async (path: string) => {
+  async function check(path: string, more: Partial<CheckModelPayload> = {}) {
+    await using cache = await temporaryFolder();
+    using plans = createPlanStore({ cacheFolder: cache.path, cacheMaxBytes: 0, clock: createFakeClock(), onImported: () => {} });
     const fingerprint = fingerprintOf(await listFolder(path));
-    const payload = { name: 'm', version: 1, path, fingerprint };
-    return checkModel({ id: 'x', payload, signal: new AbortController().signal, progress: () => {} });
-  };
+    const payload: CheckModelPayload = { name: 'm', version: 1, path, platform: '', tags: ['serve'], fingerprint, ...more };
+    return createCheckModel(plans)({ id: 'x', payload, signal: new AbortController().signal, progress: () => {} });
+  }
 
   test('finds out platform, size and a digest that does not depend on the place', async () => {
     await using one = await temporaryFolder();
@@ -209,7 +213,6 @@ describe('the check of a version folder', () => {
 
   test.each<[string, Readonly<Record<string, string>>, string, string]>([
     ['an empty folder', {}, 'NOT_FOUND', 'Could not find SavedModel .pb or .pbtxt at supplied export directory path: '],
-    ['a SavedModel', { 'saved_model.pb': 'x' }, 'UNIMPLEMENTED', 'importing SavedModels is not in this release'],
     ['broken signatures', { 'signatures.json': '{' }, 'INVALID_ARGUMENT', 'signatures.json is not JSON'],
     ['signatures without signatures', { 'signatures.json': '{}' }, 'INVALID_ARGUMENT', 'has no object "signatures"'],
     ['a named file that is missing', { 'signatures.json': '{"signatures":{"s":{"model":"other.onnx"}}}' }, 'NOT_FOUND', 'other.onnx'],
@@ -222,10 +225,19 @@ describe('the check of a version folder', () => {
   test('notices that the files changed under it', async () => {
     await using folder = await temporaryFolder();
     await writeFile(join(folder.path, 'model.onnx'), onnxBytes('graph'));
-    const payload = { name: 'm', version: 1, path: folder.path, fingerprint: 'of other files' };
-    expect(await checkModel({ id: 'x', payload, signal: new AbortController().signal, progress: () => {} })).toMatchObject({
-      code: 'ABORTED',
-    });
+    expect(await check(folder.path, { fingerprint: 'of other files' })).toMatchObject({ code: 'ABORTED' });
+  });
+
+  test('leaves a folder whose configuration names a platform of its own to the workers that have it', async () => {
+    await using folder = await temporaryFolder();
+    await writeFile(join(folder.path, 'words.csv'), 'a,b');
+    expect(await check(folder.path, { platform: 'hashmap' })).toMatchObject({ type: 'good', platform: 'hashmap', imported: null });
+  });
+
+  test('says that an ONNX model keeps state when its signatures do', async () => {
+    await using folder = await temporaryFolder();
+    await writeFile(join(folder.path, 'signatures.json'), '{"stateful":true,"signatures":{}}');
+    expect(await check(folder.path)).toMatchObject({ type: 'good', platform: 'onnx', stateful: true });
   });
 });
 

@@ -162,7 +162,10 @@ describe('a registry', () => {
     await plane.during(registry.initialLoad);
     expect(plane.version('good', 1)?.routable).toBe(true);
     expect(plane.version('broken', 1)).toMatchObject({ state: 'END', status: { code: 'INVALID_ARGUMENT' } });
-    expect(plane.version('tf', 1)).toMatchObject({ state: 'END', status: { code: 'UNIMPLEMENTED' } });
+    expect(plane.version('tf', 1)).toMatchObject({
+      state: 'END',
+      status: { code: 'DATA_LOSS', message: expect.stringContaining('saved_model.pb') },
+    });
     expect(plane.table.get('missing')?.versions).toEqual([]);
     const emptyPath = join(plane.folder, 'empty');
     expect(plane.logs).toContain(

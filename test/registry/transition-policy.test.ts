@@ -2,9 +2,11 @@ import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import type { ServableState } from '#mesh/control.ts';
 import type { MemberId } from '#mesh/ids.ts';
+import type { TransitionPolicy } from '../../services/registry/built-in-policies.ts';
 import type { FleetWorker } from '../../services/registry/placement.ts';
-import { decideFleet, type FleetModel, type FleetVersion, type TransitionPolicy } from '../../services/registry/transition-policy.ts';
+import { builtInPolicy, decideFleet, type FleetModel, type FleetVersion } from '../../services/registry/transition-policy.ts';
 
+const AVAILABILITY = builtInPolicy('availability_preserving');
 const id = (name: string) => name as MemberId;
 const workers = (...names: readonly string[]): FleetWorker[] =>
   names.map((name) => ({ id: id(name), draining: false, memoryLimitBytes: 0 }));
@@ -41,7 +43,7 @@ const model = (versions: readonly FleetVersion[], facts: Partial<FleetModel> = {
 
 /** The decision in short: `2:a,b!` is version 2 on a and b, routable. */
 function decide(one: FleetModel, fleet: readonly FleetWorker[], policy: TransitionPolicy = 'availability_preserving'): string {
-  const decision = decideFleet([one], fleet, policy).get('m');
+  const decision = decideFleet([one], fleet, builtInPolicy(policy)).get('m');
   return [...(decision?.values() ?? [])]
     .sort((a, b) => b.version - a.version)
     .map((d) => `${d.version}:${[...d.workers.keys()].sort().join(',')}${d.routable ? '!' : ''}`)
@@ -136,7 +138,7 @@ describe('availability_preserving', () => {
         [id('b'), b],
       ]);
     const generations = (facts: Partial<FleetVersion>) => {
-      const decision = decideFleet([model([version(1, { generation: 2, routable: true, held, ...facts })])], AB, 'availability_preserving');
+      const decision = decideFleet([model([version(1, { generation: 2, routable: true, held, ...facts })])], AB, AVAILABILITY);
       return [...(decision.get('m')?.get(1)?.workers ?? [])].sort().map(([, generation]) => generation);
     };
     expect(generations({ assigned: assigned(1, 1) })).toEqual([2, 1]);
@@ -154,11 +156,23 @@ describe('availability_preserving', () => {
 
   test('never places more than fits, and says what is missing', () => {
     const fleet: FleetWorker[] = [{ id: id('a'), draining: false, memoryLimitBytes: 15 }];
-    const decision = decideFleet([model([version(2), version(1)])], fleet, 'availability_preserving').get('m');
+    const decision = decideFleet([model([version(2), version(1)])], fleet, AVAILABILITY).get('m');
     expect([...(decision?.get(2)?.workers.keys() ?? [])]).toEqual(['a']);
     expect(decision?.get(1)?.unplaced).toBe(
       'Insufficient resources to load servable {name: m version: 1}: it needs 10 bytes; a has 5 of 15 bytes left',
     );
+  });
+
+  test('puts a version that keeps state on one worker unless replicas are configured, and lets its successor go everywhere', () => {
+    const fleet = workers('a', 'b', 'c');
+    const alone = decide(model([version(1, { stateful: true })]), fleet);
+    expect(alone).toMatch(/^1:[abc]$/);
+    expect(decide(model([version(1, { stateful: true })], { replicas: 2 }), fleet)).toMatch(/^1:[abc],[abc]$/);
+    const [, holder = ''] = /1:(\w)/.exec(alone) ?? [];
+    const serving = version(1, { stateful: true, on: { [holder]: 'AVAILABLE' } });
+    expect(decide(model([serving]), fleet)).toBe(`1:${holder}!`);
+    const before = version(1, { stateful: true, aspired: false, routable: true, on: { [holder]: 'AVAILABLE' } });
+    expect(decide(model([version(2), before]), fleet)).toBe(`2:a,b,c 1:${holder}!`);
   });
 
   test('tries a replica on another worker when one gave up', () => {
@@ -204,7 +218,8 @@ function simulate(script: { readonly steps: readonly Step[]; readonly replicas: 
         held: new Map([...heldOf(number)].map(([worker, state]) => [worker, { state, generation: 1 }])),
       });
     });
-    const decisions = decideFleet([model(versions, { replicas: script.replicas })], fleet, script.policy).get('m') ?? new Map();
+    const decisions =
+      decideFleet([model(versions, { replicas: script.replicas })], fleet, builtInPolicy(script.policy)).get('m') ?? new Map();
     const next = new Map(records);
     for (const [number, record] of records) {
       const decision = decisions.get(number);

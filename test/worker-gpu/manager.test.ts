@@ -8,7 +8,7 @@ import { createEvents } from '../../services/worker-gpu/events.ts';
 import type { ModelKey } from '../../services/worker-gpu/executor-protocol.ts';
 import type { Loader } from '../../services/worker-gpu/loader.ts';
 import { createManager, type EntrySnapshot, nextStep } from '../../services/worker-gpu/manager.ts';
-import { BUILT_IN_PLATFORMS, type Platform } from '../../services/worker-gpu/platforms.ts';
+import type { Platform } from '../../services/worker-gpu/platforms.ts';
 import { createServable, type Servable } from '../../services/worker-gpu/servable.ts';
 import { assigned } from './models.ts';
 
@@ -58,8 +58,8 @@ function rig(options: { readonly memoryLimitBytes?: number; readonly concurrentL
   let keys = 0;
   const loader: Loader = {
     async plan(one) {
-      const platform = BUILT_IN_PLATFORMS[0] as Platform;
-      return { platform, kind: 'shared', instances: 1, estimatedBytes: sizes.get(one.id.name) ?? 10 };
+      const platform: Platform = { name: 'pretended', runtime: 'data:,', recognises: () => true };
+      return { platform, kind: 'shared', instances: 1, estimatedBytes: sizes.get(one.id.name) ?? 10, userCode: null };
     },
     load: (one, plan, { signal, onLost }) =>
       new Promise((resolve, reject) => {
@@ -71,6 +71,7 @@ function rig(options: { readonly memoryLimitBytes?: number; readonly concurrentL
             model: ++keys as ModelKey,
             description: { signatures: {}, stateful: false, executionProvider: 'cpu', remarks: [] },
             estimatedBytes: plan.estimatedBytes,
+            userCode: plan.userCode,
             batching: one.batching,
             executors: [],
             close: async () => void closed.push(one.generation),

@@ -49,6 +49,12 @@ function checkPlan(parsed: unknown, file: string): Plan {
   });
   const segments = plan.field('segments').items(checkSegment);
   plan.field('remarks').items((remark) => remark.text());
+  if (plan.object().ops !== undefined) {
+    plan.field('ops').items((op) => {
+      for (const name of ['name', 'domain', 'module']) op.field(name).text();
+      op.field('form').oneOf(['kernel', 'onnx']);
+    });
+  }
   plan.field('signatures').fields((signature) => {
     checkSignature(signature.field('signature'));
     signature.field('stateful').boolean();

@@ -1,4 +1,5 @@
 /** Predict over gRPC: the hot path of this server. */
+import { withDefaults } from '#mesh/signature.ts';
 import { decodeInputs, decodePredictRequest, encodePredictResponse } from '#proto/predict.ts';
 import { chooseServable, predictSignature } from '../choose-servable.ts';
 import type { GatewayCore } from '../core.ts';
@@ -22,7 +23,7 @@ export function createPredictHandler({ core, methodNameCheck, tensorContent }: P
     const servable = chooseServable(core, spec);
     const { signatureName, signature } = predictSignature(servable, spec.signatureName, methodNameCheck);
     validateInputNames(signature, encoded);
-    const inputs = decodeInputs(encoded);
+    const inputs = withDefaults(signature, decodeInputs(encoded));
     const outputs = wantedOutputs(signature, outputFilter);
     validateDtypes(signature, inputs);
     validateShapes(signature, inputs);

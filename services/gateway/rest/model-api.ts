@@ -80,12 +80,12 @@ export function createModelApi(deps: Pick<RestServerDeps, 'core' | 'clock' | 'se
     };
     const { signatureName, signature, inputs, format } = decode(request, body, signatureFor);
     if (servable === undefined) throw new Error('a body was decoded without a signature (this is a bug)');
-    validateInputs(signature, inputs);
+    const complete = validateInputs(signature, inputs);
     const pending = core.infer({
       servable,
       signatureName,
       signature,
-      inputs,
+      inputs: complete,
       outputs: outputsOf(signature),
       deadlineMs: clock.now() + settings.timeoutMs,
       traceparent: traceparentOf(request),

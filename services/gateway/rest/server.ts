@@ -59,7 +59,7 @@ export interface RestServerDeps {
   readonly events: RestEvents;
   readonly examples: ExamplesApi;
   /** Throws ServeError when names, dtypes or shapes do not fit the signature. */
-  readonly validateInputs: (signature: Signature, inputs: NamedTensors) => void;
+  readonly validateInputs: (signature: Signature, inputs: NamedTensors) => NamedTensors;
 }
 
 /** A listening server. Disposing drains: nothing new is accepted, what is in flight has ten seconds. */

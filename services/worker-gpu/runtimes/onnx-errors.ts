@@ -3,7 +3,7 @@ import { ServeError } from '#mesh/errors.ts';
 
 /** What a request's own data can cause: the shapes and values that a graph turns down while it runs. */
 const CALLERS_FAULT =
-  /invalid dimensions|invalid rank|unexpected input data type|broadcast|dimension|incompatible|mismatch|\bshapes?\b|\brank\b|out of (data )?bounds|out of range|invalid (input|feed)/i;
+  /invalid dimensions|invalid rank|unexpected input data type|broadcast|dimension|incompatible|mismatch|\bshapes?\b|\brank\b|input channels|not in valid range|out of (data )?bounds|out of range|invalid (input|feed)/i;
 
 /** A failure to load the file at `path`. */
 export function toLoadError(path: string, caught: unknown): ServeError {

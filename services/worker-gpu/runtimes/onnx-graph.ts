@@ -21,7 +21,7 @@ export interface Graph {
 }
 
 /** onnxruntime's type names and ours. */
-const DTYPE_OF: Readonly<Record<string, DType>> = {
+export const DTYPE_OF: Readonly<Record<string, DType>> = {
   float32: 'float',
   float64: 'double',
   int8: 'int8',

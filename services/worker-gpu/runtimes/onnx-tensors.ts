@@ -47,7 +47,10 @@ export function toOrtTensor(name: string, tensor: Tensor): OrtTensor {
       `input ${name}: ${dtype} of shape [${shape}] needs ${count * byteSize} bytes, ${bytes.byteLength} came`,
     );
   }
-  const data = new type.view(bytes.buffer, bytes.byteOffset, count);
+  const data =
+    bytes.byteOffset % byteSize === 0
+      ? new type.view(bytes.buffer, bytes.byteOffset, count)
+      : new type.view(Uint8Array.prototype.slice.call(bytes).buffer, 0, count);
   if (dtype !== 'half') return new LooseTensor(type.name, data, shape);
   // onnxruntime's binding reads 16-bit floats from a Uint16Array only, while its Tensor class turns that into a Float16Array where there is one.
   return Object.defineProperty(new LooseTensor('uint16', data, shape), 'type', { value: type.name });

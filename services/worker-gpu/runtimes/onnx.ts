@@ -1,21 +1,13 @@
-/**
- * The ONNX runtime: a version folder with `model.onnx` (or an `.ort` file) and optionally `signatures.json`, run by onnxruntime.
- *
- * What a request's numbers can do to the process is guarded at load: see `integer-division.ts`.
- */
+/** The ONNX runtime: a version folder with `model.onnx` (or an `.ort` file) and optionally `signatures.json`, run by onnxruntime. */
 import { existsSync } from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
-import { env, InferenceSession, type Tensor as OrtTensor } from 'onnxruntime-node';
+import { join } from 'node:path';
+import { env, type InferenceSession, type Tensor as OrtTensor } from 'onnxruntime-node';
 import { ServeError } from '#mesh/errors.ts';
 import type { NamedTensors, Tensor } from '#mesh/tensor.ts';
-import { readOnnxSkeletonFile } from '#proto/onnx-skeleton.ts';
 import type { LoadedModel, LoadRequest, Runtime } from '../runtime.ts';
 import { HOST_OPS } from './host-ops.ts';
-import { guardIntegerDivision } from './integer-division.ts';
-import { toLoadError, toRunError } from './onnx-errors.ts';
-import { inspectModelFile } from './onnx-file.ts';
-import { type Graph, graphOf } from './onnx-graph.ts';
+import { type OpenGraph, openGraph, runSession } from './onnx-session.ts';
 import { type BoundSignature, bindSignature, deriveSignature, needsGraph } from './onnx-signatures.ts';
 import { fromOrtTensor, toOrtTensor } from './onnx-tensors.ts';
 import { parseExamples } from './parse-example.ts';
@@ -26,12 +18,6 @@ export function createRuntime(): Runtime {
   // What onnxruntime would print (a provider that is not there) is said in `remarks`.
   env.logLevel = 'fatal';
   return { load };
-}
-
-interface OpenGraph {
-  readonly session: InferenceSession;
-  readonly graph: Graph;
-  readonly executionProvider: string;
 }
 
 async function load(request: LoadRequest): Promise<LoadedModel> {
@@ -101,67 +87,6 @@ async function findModel(folder: string): Promise<string | undefined> {
   return candidates.length === 1 ? candidates[0] : undefined;
 }
 
-async function openGraph(path: string, request: LoadRequest, remarks: string[]): Promise<OpenGraph> {
-  if (!existsSync(path)) throw new ServeError('NOT_FOUND', `${path} does not exist`);
-  const unranked = inspectModelFile(path);
-  const source = await guardedSource(path, remarks);
-  const preferred = request.executionProviders.filter((provider) => provider !== 'cpu');
-  const beforeCpu = request.executionProviders.indexOf('cpu');
-  const providers = beforeCpu < 0 ? preferred : request.executionProviders.slice(0, beforeCpu);
-  for (const provider of providers) {
-    try {
-      // Alone in the list: onnxruntime adds the CPU for operators the provider lacks, and onnxruntime-common would drop an unknown name silently.
-      const session = await createSession(source, sessionOptions(request, [provider]));
-      return { session, graph: graphOf(session, unranked), executionProvider: provider };
-    } catch (caught) {
-      remarks.push(`execution provider ${provider} cannot be used: ${toLoadError(path, caught).message}`);
-    }
-  }
-  try {
-    const session = await createSession(source, sessionOptions(request, ['cpu']));
-    return { session, graph: graphOf(session, unranked), executionProvider: 'cpu' };
-  } catch (caught) {
-    throw toLoadError(path, caught);
-  }
-}
-
-/** A model file, or bytes in its place. */
-interface ModelSource {
-  readonly path: string;
-  readonly bytes: Uint8Array | undefined;
-}
-
-/** The file itself, or its guarded bytes when it has divisions that could end the process. */
-async function guardedSource(path: string, remarks: string[]): Promise<ModelSource> {
-  if (path.endsWith('.ort')) {
-    remarks.push(`${path}: an .ort file cannot be guarded against integer division by -1 that traps`);
-    return { path, bytes: undefined };
-  }
-  const { guarded, unknown } = guardIntegerDivision(readOnnxSkeletonFile(path));
-  for (const output of unknown) remarks.push(`${path}: the division that gives ${output} is not guarded, its element type is unknown`);
-  return { path, bytes: guarded === 0 ? undefined : guardIntegerDivision(await readFile(path)).model };
-}
-
-function createSession({ path, bytes }: ModelSource, options: InferenceSession.SessionOptions): Promise<InferenceSession> {
-  if (bytes === undefined) return InferenceSession.create(path, options);
-  // Weights in other files are looked for beside the model.
-  const folder = { model_external_initializers_file_folder_path: dirname(path) };
-  return InferenceSession.create(bytes, { ...options, extra: { session: { ...(options.extra?.session as object), ...folder } } });
-}
-
-function sessionOptions(request: LoadRequest, executionProviders: readonly string[]): InferenceSession.SessionOptions {
-  return {
-    executionProviders,
-    intraOpNumThreads: request.intraOpThreads,
-    interOpNumThreads: request.interOpThreads,
-    executionMode: request.interOpThreads > 1 ? 'parallel' : 'sequential',
-    graphOptimizationLevel: 'all',
-    logSeverityLevel: 4,
-    // A spinning thread would take the core from its neighbours: other executors, and the service itself.
-    extra: { session: { intra_op: { allow_spinning: '0' }, inter_op: { allow_spinning: '0' } } },
-  };
-}
-
 async function runSignature(
   plan: BoundSignature,
   session: InferenceSession | undefined,
@@ -180,7 +105,7 @@ async function runSignature(
     if (output?.type === 'host') return HOST_OPS[output.op](inputOf(inputs, output.input));
     const value = output && fetched[output.onnx];
     if (!value) throw new ServeError('INTERNAL', `onnxruntime did not compute the output ${alias}`);
-    return fromOrtTensor(alias, value as OrtTensor);
+    return fromOrtTensor(alias, value);
   });
 }
 
@@ -202,31 +127,4 @@ function inputOf(inputs: NamedTensors, alias: string): Tensor {
   const tensor = inputs.get(alias);
   if (tensor === undefined) throw new ServeError('INVALID_ARGUMENT', `input ${alias} is missing`);
   return tensor;
-}
-
-async function runSession(session: InferenceSession, fetches: readonly string[], feeds: Record<string, OrtTensor>) {
-  try {
-    return await inThisTurn(() => session.run(feeds, [...new Set(fetches)]));
-  } catch (caught) {
-    throw toRunError(caught);
-  }
-}
-
-/**
- * Starts something that would put its work off to the next turn of the event loop, and has it done now. onnxruntime-node wraps its blocking
- * call in `setImmediate`, so that a main thread can breathe first; an executor's thread has nothing else to do, and a turn costs it three
- * system calls for each run. Where the work is put off in another way, nothing changes.
- */
-function inThisTurn<Result>(start: () => Result): Result {
-  const { setImmediate: later } = globalThis;
-  globalThis.setImmediate = doNow as typeof setImmediate;
-  try {
-    return start();
-  } finally {
-    globalThis.setImmediate = later;
-  }
-}
-
-function doNow(work: (...args: unknown[]) => void, ...args: unknown[]): void {
-  work(...args);
 }

@@ -60,6 +60,13 @@ const mlpSignature: Signature = {
   inputs: { x: { dtype: 'float', shape: [-1, 64], accepts: [-1, 64], tensorName: 'x:0' } },
 };
 
+/** The x of a request that names none. */
+const FOUR = { shape: [1], base64: Buffer.from(Float32Array.of(4).buffer).toString('base64') };
+const lenientSignature: Signature = {
+  ...halfSignature,
+  inputs: { x: { dtype: 'float', shape: [-1], accepts: null, tensorName: 'x:0', default: FOUR } },
+};
+
 /** Starts everything. `settings` are the server's; the port is any free one. */
 export async function startGrpcMesh(
   options: {
@@ -81,6 +88,7 @@ export async function startGrpcMesh(
         stable: 1,
         canary: 3,
       }),
+      routedModel('lenient', [routedVersion(1, { signatures: { serving_default: lenientSignature } })]),
       routedModel('mlp', [routedVersion(1, { signatures: { serving_default: mlpSignature } })]),
       routedModel('loading', [routedVersion(1, { state: 'LOADING', routable: false, signatures: null })]),
     ],

@@ -43,6 +43,13 @@ describe('gRPC server', () => {
     expect(outcome.version).toBe('123');
   });
 
+  test('an input with a default may be left out', async () => {
+    const spec = { name: 'lenient', version: null, label: null, signatureName: '' };
+    const outcome = await call(mesh, PREDICT, encodePredictRequest(spec, new Map()));
+    const { outputs } = decodePredictResponse(outcome.response ?? new Uint8Array(0));
+    expect(readFloats(outputs.get('y') as never)).toEqual([4]);
+  });
+
   test('a label names its version', async () => {
     const outcome = await call(
       mesh,

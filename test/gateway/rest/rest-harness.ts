@@ -42,7 +42,7 @@ export async function startHarness(settings: Partial<RestServerSettings> = {}, c
     },
     events: { requestFinished: (event) => void finished.push(event) },
     examples: HALF_EXAMPLES,
-    validateInputs: () => {},
+    validateInputs: (_, inputs) => inputs,
   });
   const agent = new Agent({ keepAlive: true });
   return {

@@ -41,18 +41,22 @@ const product = (name: string, left: Input, right: Input, transposed = false) =>
   node(name, 'MatMul', [left, right], { transpose_a: bool(false), transpose_b: bool(transposed) });
 
 /** Keras' LSTM: gates in, forget, candidate, out. */
-const lstm: Cell = (x, [h = zero, c = zero]) => {
-  const sum = apply(
-    'sum',
-    'AddV2',
-    product('xw', x, weights('w', [FEATURES, 4 * UNITS], 1)),
-    product('hr', h, weights('r', [UNITS, 4 * UNITS], 2)),
-  );
-  const part = parts('gates', apply('biased', 'BiasAdd', sum, weights('b', [4 * UNITS], 3)), 4);
-  const kept = apply('kept', 'Mul', apply('f', 'Sigmoid', part(1)), c);
-  const memory = apply('memory', 'AddV2', kept, apply('new', 'Mul', apply('i', 'Sigmoid', part(0)), apply('g', 'Tanh', part(2))));
-  return [apply('out', 'Mul', apply('o', 'Sigmoid', part(3)), apply('active', 'Tanh', memory)), memory];
-};
+const lstmOf =
+  (features: number): Cell =>
+  (x, [h = zero, c = zero]) => {
+    const sum = apply(
+      'sum',
+      'AddV2',
+      product('xw', x, weights('w', [features, 4 * UNITS], 1)),
+      product('hr', h, weights('r', [UNITS, 4 * UNITS], 2)),
+    );
+    const part = parts('gates', apply('biased', 'BiasAdd', sum, weights('b', [4 * UNITS], 3)), 4);
+    const kept = apply('kept', 'Mul', apply('f', 'Sigmoid', part(1)), c);
+    const memory = apply('memory', 'AddV2', kept, apply('new', 'Mul', apply('i', 'Sigmoid', part(0)), apply('g', 'Tanh', part(2))));
+    return [apply('out', 'Mul', apply('o', 'Sigmoid', part(3)), apply('active', 'Tanh', memory)), memory];
+  };
+
+const lstm = lstmOf(FEATURES);
 
 /** TensorFlow 1's LSTM: one matrix for input and state joined, gates in, candidate, forget with 1 added, out. */
 const joinedLstm: Cell = (x, [h = zero, c = zero]) => {
@@ -116,26 +120,34 @@ interface Built {
 }
 
 /** A While that runs a cell over a sequence: fetches all outputs, the last states and the number of rounds. */
-function layer(cell: Cell, states: number, tensor: Tensor, { steps = null as number | null, isHidden = false } = {}): Built {
+function layer(
+  cell: Cell,
+  states: number,
+  tensor: Tensor,
+  { steps = null as number | null, isHidden = false, isZero = false, from = null as FlatNode | null } = {},
+): Built {
   const x: Feed = { node: node('x', 'Placeholder'), tensor };
+  const rows = from ?? x.node;
   const [, batch = 0] = tensor.shape;
   const starts = Array.from({ length: states }, (_, index): Feed => {
     const shape = [batch, UNITS];
     return { node: node(`s${index}`, 'Placeholder'), tensor: tensorOf('float', shape, numbered(shape, 9 + index)), shape: [-1, UNITS] };
   });
-  const limit = steps === null ? sizeOf(x.node) : constant('limit', 'int32', [], [steps]);
-  const list = node('rows', 'TensorListFromTensor', [x.node, unknown], attrs);
-  const reserve = node('reserve', 'TensorListReserve', [unknown, sizeOf(x.node)], attrs);
+  const limit = steps === null ? sizeOf(rows) : constant('limit', 'int32', [], [steps]);
+  const list = node('rows', 'TensorListFromTensor', [rows, unknown], attrs);
+  const reserve = node('reserve', 'TensorListReserve', [unknown, isZero ? limit : sizeOf(rows)], attrs);
+  const start = (index: number): FlatNode => (isZero ? zeroState(rows, `zeros${index}`) : (starts[index]?.node ?? zero));
   const names = ['counter', 'list', ...starts.map((_, index) => `state${index}`)];
   const [counter = zero, made = zero, ...values] = names.map(arg);
-  const around = [zero, one, axis, unknown, limit, list, reserve, x.node, ...starts.map((start) => start.node)];
+  const initialStates = starts.map((_, index) => start(index));
+  const around = [zero, one, axis, unknown, limit, list, reserve, rows, ...initialStates];
   const [tested = zero, ...others] = names.map((name) => arg(`${name}?`));
   const condition = body([tested, ...others], [node('less', 'Less', [tested, limit])], around);
   const next = cell(node('read', 'TensorListGetItem', [list, counter, unknown], attrs), values);
   // Another state, of another kind, hides the layer: then it becomes a Loop.
   const extra = isHidden ? [node('shown', 'Mul', [values.at(-1) ?? zero, constant('two', 'float', [], [2])])] : [];
   const hidden = isHidden
-    ? { initial: [node('start', 'Identity', [starts[0]?.node ?? zero])], parameter: [arg('hidden')] }
+    ? { initial: [node('start', 'Identity', [start(0)])], parameter: [arg('hidden')] }
     : { initial: [], parameter: [] };
   const written = node('write', 'TensorListSetItem', [made, counter, next[0]], attrs);
   const inside = body(
@@ -144,21 +156,27 @@ function layer(cell: Cell, states: number, tensor: Tensor, { steps = null as num
     around,
   );
   const bodies = [{ ...condition, parameters: [...condition.parameters, ...hidden.parameter.map(() => arg('unused'))] }, inside];
-  const initials = [zero, reserve, ...starts.map((start) => start.node), ...hidden.initial];
+  const initials = [zero, reserve, ...initialStates, ...hidden.initial];
   const loop = node('while', 'While', initials, {}, { outputCount: initials.length, bodies });
   const stack = node('stack', 'TensorListStack', [{ node: loop, output: 1 }, unknown], { ...attrs, num_elements: int(-1) });
   return {
-    feeds: [x, ...starts],
+    feeds: isZero ? [x] : [x, ...starts],
     fetches: [stack, ...starts.map((_, index) => ({ node: loop, output: index + 2 })), { node: loop, output: 0 }],
   };
 }
 
-/** The first size of a tensor, as Keras asks for it. */
-function sizeOf(value: FlatNode): FlatNode {
+/** Zeros for each row of the batch, as Keras makes them. */
+function zeroState(x: FlatNode, name: string): FlatNode {
+  const sizes = node(`${name}/sizes`, 'Pack', [sizeOf(x, 1), constant('units', 'int32', [], [UNITS])], { axis: int(0) });
+  return node(name, 'Fill', [sizes, constant('nothing', 'float', [], [0])]);
+}
+
+/** A size of a tensor, the first by default, as Keras asks for it. */
+function sizeOf(value: FlatNode, at = 0): FlatNode {
   const bounds = (
     [
-      ['from', 0],
-      ['to', 1],
+      ['from', at],
+      ['to', at + 1],
       ['by', 1],
     ] as const
   ).map(([name, number]) => constant(name, 'int32', [1], [number]));
@@ -216,6 +234,46 @@ describe('a loop that is a recurrent layer', () => {
       const before = steps === 0 ? numbered([batch, UNITS], 9).map(Math.fround) : [];
       expect(all).toEqual({ shape: [steps, batch, UNITS], values: [] });
       expect(state).toEqual({ shape: [batch, UNITS], values: before });
+    }
+  });
+
+  test.each([
+    ['LSTM', lstm, 2],
+    ['GRU', gru(true), 1],
+    ['RNN', plain, 1],
+  ] as const)('%s over a known number of steps from zeros needs no branch, and an empty batch comes back empty', (op, cell, states) => {
+    const options = { steps: 4, isZero: true };
+    const found = layer(cell, states, sequence(4, 2), options);
+    expect(opsOf(found)).toContain(`"${op}"`);
+    expect(opsOf(found)).not.toMatch(/"(If|Loop)"/);
+    expectClose(run(found), run(layer(cell, states, sequence(4, 2), { ...options, isHidden: true })));
+    const [all, state] = run(layer(cell, states, sequence(4, 0), options));
+    expect(all).toEqual({ shape: [4, 0, UNITS], values: [] });
+    expect(state).toEqual({ shape: [0, UNITS], values: [] });
+  });
+
+  test('takes the first of more steps than it was made for, and refuses fewer as TensorFlow does', () => {
+    const options = { steps: 4, isZero: true };
+    const [more, loop] = [layer(lstm, 2, sequence(5, 2), options), layer(lstm, 2, sequence(5, 2), { ...options, isHidden: true })];
+    expectClose(run(more), run(loop));
+    expect(run(layer(lstm, 2, sequence(3, 2), options))).toMatch(/out of (data )?bounds/);
+    expect(run(layer(lstm, 2, sequence(0, 0), options))).toMatch(/out of (data )?bounds/);
+  });
+
+  test('after another takes its rows as they are: what was put in for an empty batch is cut off once', () => {
+    for (const batch of [2, 0]) {
+      const first = layer(lstm, 2, sequence(4, batch), { steps: 4, isZero: true });
+      const turned = node('turned', 'Transpose', [first.fetches[0] ?? zero, constant('order', 'int32', [3], [1, 0, 2])]);
+      const back = node('back', 'Transpose', [turned, constant('order', 'int32', [3], [1, 0, 2])]);
+      const second = layer(lstmOf(UNITS), 2, sequence(4, batch), { steps: 4, isZero: true, from: back });
+      const both = { feeds: first.feeds, fetches: second.fetches.slice(0, 1) };
+      const apart = {
+        feeds: first.feeds,
+        fetches: layer(lstmOf(UNITS), 2, sequence(4, batch), { steps: 4, isZero: true, from: back, isHidden: true }).fetches.slice(0, 1),
+      };
+      expect(opsOf(both).match(/"Pad"/g)).toHaveLength(1);
+      expect(opsOf(both).match(/"LSTM"/g)).toHaveLength(2);
+      expectClose(run(both), run(apart));
     }
   });
 
