@@ -3,7 +3,7 @@ import { ServeError } from '#mesh/errors.ts';
 
 /** What a request's own data can cause: the shapes and values that a graph turns down while it runs. */
 const CALLERS_FAULT =
-  /invalid dimensions|invalid rank|unexpected input data type|broadcast|dimension|incompatible|mismatch|\bshapes?\b|\brank\b|input channels|not in valid range|out of (data )?bounds|out of range|invalid (input|feed)/i;
+  /invalid dimensions|invalid rank|unexpected input data type|broadcast|dimension|incompatible|mismatch|\bshapes?\b|\brank\b|input channels|not in valid range|out of (data )?bounds|out of range|invalid (input|feed|sequence length|index|indice)|scale value|integer overflow/i;
 
 /** A failure to load the file at `path`. */
 export function toLoadError(path: string, caught: unknown): ServeError {
@@ -18,12 +18,13 @@ export function toLoadError(path: string, caught: unknown): ServeError {
   return new ServeError('INVALID_ARGUMENT', `${path} cannot be loaded: ${text}`, { cause: caught });
 }
 
-/** A failure of a run: INVALID_ARGUMENT when the inputs are to blame, INTERNAL otherwise. */
+/** A failure of a run: INVALID_ARGUMENT when the inputs are to blame, RESOURCE_EXHAUSTED when memory is, INTERNAL otherwise. */
 export function toRunError(caught: unknown): ServeError {
   if (caught instanceof ServeError) return caught;
   const text = clean(textOf(caught));
   if (/Integer (division|modulo) by zero/.test(text))
     return new ServeError('INVALID_ARGUMENT', 'Integer division by zero', { cause: caught });
+  if (/bad_alloc|bad allocation|failed to allocate/i.test(text)) return new ServeError('RESOURCE_EXHAUSTED', text, { cause: caught });
   return new ServeError(CALLERS_FAULT.test(text) ? 'INVALID_ARGUMENT' : 'INTERNAL', text, { cause: caught });
 }
 
