@@ -1,7 +1,7 @@
 /**
  * TensorFlow Serving's ConnectSourceToTarget, in plain TypeScript. The registry connects all its sources with it, the one that watches folders
  * and those of authors alike; authors may use it to try a source out, or to put one source in front of another. Unlike the rest of `extend` it
- * is code, not types: import it by its path, or as `headrace/extend/connect`.
+ * is code, not types: it is imported by its path.
  */
 import type { FoundVersion, Source, Target } from './sources.ts';
 

@@ -24,10 +24,10 @@ const httpSource: SourceFactory = ({ location: url }) => {
       });
       if (answer.status === 304 && last !== undefined) return last.versions;
       if (!answer.ok) throw new Error(`${url} answers ${answer.status} ${answer.statusText}`);
-      const document: { readonly versions?: readonly FoundVersion[] } = await answer.json().catch((cause) => {
+      const document = (await answer.json().catch((cause) => {
         throw new Error(`${url} answers what is no JSON`, { cause });
-      });
-      if (!Array.isArray(document?.versions)) throw new Error(`${url} answers without a list "versions"`);
+      })) as { readonly versions?: readonly FoundVersion[] } | null;
+      if (!document || !Array.isArray(document.versions)) throw new Error(`${url} answers without a list "versions"`);
       const tag = answer.headers.get('etag');
       last = tag === null ? undefined : { tag, versions: document.versions };
       return document.versions;

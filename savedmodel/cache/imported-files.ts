@@ -51,6 +51,16 @@ export async function listImportedFiles(folder: string): Promise<readonly Import
   return files.sort((a, b) => (a.path < b.path ? -1 : 1));
 }
 
+/** One file of a version folder. Rejects with NOT_FOUND when it cannot be looked at. */
+export async function importedFile(folder: string, path: string): Promise<ImportedFile> {
+  try {
+    const { size: byteLength, mtimeMs: modifiedMs } = await stat(join(folder, path));
+    return { path, byteLength, modifiedMs };
+  } catch (cause) {
+    throw new ServeError('NOT_FOUND', `${join(folder, path)} cannot be read: ${messageOf(cause)}`, { cause });
+  }
+}
+
 /** SHA-256 in hex over paths and contents, in chunks: equal for equal SavedModels, wherever they lie. `onRead` hears of the bytes done so far. Rejects with the signal's reason. */
 export async function digestFiles(
   folder: string,

@@ -3,8 +3,8 @@ import { ServeError, toServeError } from '#mesh/errors.ts';
 import type { OpModuleLayers } from '../ops/load-op-library.ts';
 import { digestOfModules, findModelOpModules, findOpModules, type OpModule } from '../ops/op-modules.ts';
 import { readPlan } from '../plan/run/read-plan.ts';
-import { importInThread } from './import-in-thread.ts';
-import { digestFiles, type ImportedFile, listImportedFiles, sameFiles } from './imported-files.ts';
+import { type ImportOrder, importInThread } from './import-in-thread.ts';
+import { digestFiles, type ImportedFile, importedFile, listImportedFiles, sameFiles } from './imported-files.ts';
 import { planAddress } from './plan-address.ts';
 import { createPlanCache, type HeldPlan } from './plan-cache.ts';
 import type { UserCodeBounds } from './user-code-watch.ts';
@@ -46,6 +46,18 @@ export interface PlanStore extends Disposable {
     wanted: PlanWanted,
     options: { readonly signal: AbortSignal; readonly onProgress: (percent: number, doing: string) => void },
   ): Promise<ObtainedPlan>;
+  /** The plan of ONNX models with custom ops. Rejects as `obtain`, and with what keeps modules from being found. */
+  obtainCut(wanted: CutWanted, signal: AbortSignal): Promise<ObtainedPlan>;
+}
+
+/** ONNX models with custom ops. */
+export interface CutWanted {
+  /** The version's folder. */
+  readonly folder: string;
+  /** The models with custom ops in it. */
+  readonly files: readonly string[];
+  /** The URL of the module that imports them. */
+  readonly importer: string;
 }
 
 /** What an import came to. */
@@ -82,24 +94,33 @@ export function createPlanStore(options: PlanStoreOptions): PlanStore {
   const { cacheFolder, cacheMaxBytes, clock, onImported, ops, check = readPlan, importer = IMPORTER } = options;
   const cache = createPlanCache({ folder: cacheFolder, maxBytes: cacheMaxBytes, clock, check });
 
-  /** The plan of some content, made with some modules. */
-  async function obtainWith(wanted: Content, modules: OpModuleLayers | null, { signal, onProgress }: ObtainOptions): Promise<HeldPlan> {
+  /** The plan of some content, made with some modules: from the cache, or imported. */
+  async function importFrom(wanted: Content, modules: OpModuleLayers | null, importing: Importing): Promise<HeldPlan> {
     const { folder, digest, tags, files } = wanted;
+    const { signal, onProgress } = importing;
     let startedMs: number | undefined;
     const held = await cache.obtain(addressOf(digest, tags, modules), signal, async (into) => {
       startedMs = clock.now();
-      const importing = (percent: number, doing: string) =>
-        onProgress(READ_PERCENT + Math.floor(((100 - READ_PERCENT) * percent) / 100), doing);
       const bounds = modules === null || ops === undefined ? {} : { bounds: { clock, ...ops.bounds } };
-      const order = { importer, folder, tags, into, ...(modules === null ? {} : { modules }) };
-      await importInThread(order, { signal, onProgress: importing, ...bounds });
+      const order = { importer: importing.importer, folder, tags, into, ...importing.order, ...(modules === null ? {} : { modules }) };
+      await importInThread(order, { signal, onProgress, ...bounds });
       // A plan of other content must not lie at this content's address.
-      if (!sameFiles(files, await listImportedFiles(folder))) {
-        throw new ServeError('ABORTED', `${folder} changed while it was imported`);
-      }
+      if (!sameFiles(files, await importing.relist())) throw new ServeError('ABORTED', `${folder} changed while it was imported`);
     });
     if (startedMs !== undefined) onImported({ folder, tookMs: clock.now() - startedMs, byteLength: held.byteLength });
     return held;
+  }
+
+  function obtainWith(wanted: Content, modules: OpModuleLayers | null, { signal, onProgress }: ObtainOptions): Promise<HeldPlan> {
+    const importing = (percent: number, doing: string) =>
+      onProgress(READ_PERCENT + Math.floor(((100 - READ_PERCENT) * percent) / 100), doing);
+    return importFrom(wanted, modules, {
+      importer,
+      relist: () => listImportedFiles(wanted.folder),
+      order: {},
+      signal,
+      onProgress: importing,
+    });
   }
 
   /** The modules that a version may use; null when there are none. */
@@ -164,13 +185,35 @@ export function createPlanStore(options: PlanStoreOptions): PlanStore {
       if (held === null && problem !== null) throw problem;
       return obtained(held ?? (await obtainWith(wanted, modules, obtaining)), digest, modules);
     },
+    async obtainCut({ folder, files, importer: cutter }, signal) {
+      const modules = await modulesFor(folder);
+      const listed = await Promise.all(files.map((path) => importedFile(folder, path)));
+      const digest = await digestFiles(folder, listed, { signal });
+      const held = await importFrom({ folder, digest, tags: ['onnx'], files: listed }, modules, {
+        importer: cutter,
+        relist: () => Promise.all(files.map((path) => importedFile(folder, path))),
+        order: { files },
+        signal,
+        onProgress: () => {},
+      });
+      return obtained(held, digest, modules);
+    },
     [Symbol.dispose]: () => cache[Symbol.dispose](),
   };
 }
 
 type ObtainOptions = Parameters<PlanStore['obtain']>[1];
 
-/** A SavedModel whose content is known. */
+/** How some content is imported. */
+interface Importing extends ObtainOptions {
+  /** The URL of the module. */
+  readonly importer: string;
+  readonly order: Pick<ImportOrder, 'files'>;
+  /** The files as they are now. */
+  readonly relist: () => Promise<readonly ImportedFile[]>;
+}
+
+/** A model whose content is known. */
 interface Content {
   readonly folder: string;
   readonly digest: string;

@@ -8,16 +8,19 @@ export interface InspectArguments {
   readonly tags?: readonly string[];
   readonly signature?: string;
   readonly json: boolean;
+  /** Modules of custom ops, which are run. */
+  readonly opLibrary: readonly string[];
 }
 
 /** The text of `--help`. */
-export const INSPECT_USAGE = `usage: headrace inspect DIR [--tag_set TAGS] [--signature NAME] [--json]
+export const INSPECT_USAGE = `usage: headrace inspect DIR [--tag_set TAGS] [--signature NAME] [--op_library PATHS] [--json]
 
 Shows what a model offers and how Headrace runs it. DIR is a version's folder (a SavedModel, or ONNX files), or a base path with
 numbered versions, of which the newest is shown.
 
   --tag_set TAGS    only the MetaGraph with these tags, comma-separated: serve,gpu
   --signature NAME  only this signature
+  --op_library PATHS  modules of custom ops, comma-separated files and folders; they are run
   --json            for programs
 
 Leaves with 0 when all of it can be served, with 1 when something cannot or DIR cannot be read, with 2 for a wrong command line.
@@ -49,11 +52,16 @@ export function parseInspectArguments(words: readonly string[]): InspectArgument
     .get('--tag_set')
     ?.split(',')
     .map((tag) => tag.trim());
-  return { path, json, ...(tags === undefined ? {} : { tags }), ...(signature === undefined ? {} : { signature }) };
+  const opLibrary =
+    values
+      .get('--op_library')
+      ?.split(',')
+      .map((one) => one.trim()) ?? [];
+  return { path, json, opLibrary, ...(tags === undefined ? {} : { tags }), ...(signature === undefined ? {} : { signature }) };
 }
 
 /** `--dir` and `--signature_def` are what TensorFlow's tool calls them. */
-const VALUED: readonly string[] = ['--tag_set', '--signature', '--signature_def', '--dir'];
+const VALUED: readonly string[] = ['--tag_set', '--signature', '--signature_def', '--dir', '--op_library'];
 
 function wrong(what: string): ServeError {
   return new ServeError('INVALID_ARGUMENT', what);

@@ -1,5 +1,6 @@
 /** `headrace inspect`: what a model offers, how it is cut into segments and host steps, and what of it cannot be served. */
 import { toServeError } from '#mesh/errors.ts';
+import type { SavedModelSource } from '../read/saved-model.ts';
 import { INSPECT_USAGE, type InspectArguments, parseInspectArguments } from './arguments.ts';
 import { findModelFolder, type ModelFolder } from './find-version.ts';
 import { type InspectOptions, inspectSavedModel, type MetaGraphInspection } from './inspect-saved-model.ts';
@@ -14,8 +15,11 @@ export interface CommandResult {
   readonly errors: string;
 }
 
+/** Makes a plan with the custom ops of some files and folders. */
+export type PlanMaker = (source: SavedModelSource, opLibrary: readonly string[]) => ReturnType<InspectOptions['makePlan']>;
+
 /** Runs the command on its words (without the program's own). Writes nothing, neither to the terminal nor to disk; never rejects. */
-export async function runInspect(words: readonly string[], makePlan: InspectOptions['makePlan']): Promise<CommandResult> {
+export async function runInspect(words: readonly string[], makePlan: PlanMaker): Promise<CommandResult> {
   let given: InspectArguments | null;
   try {
     given = parseInspectArguments(words);
@@ -31,7 +35,7 @@ export async function runInspect(words: readonly string[], makePlan: InspectOpti
   }
 }
 
-async function inspect({ path, tags, signature, json }: InspectArguments, makePlan: InspectOptions['makePlan']): Promise<CommandResult> {
+async function inspect({ path, tags, signature, json, opLibrary }: InspectArguments, makePlan: PlanMaker): Promise<CommandResult> {
   const found = await findModelFolder(path);
   const { folder, kind } = found;
   if (kind === 'onnx') {
@@ -44,7 +48,7 @@ async function inspect({ path, tags, signature, json }: InspectArguments, makePl
   }
   const metaGraphs = await inspectSavedModel({
     folder,
-    makePlan,
+    makePlan: (source) => makePlan(source, opLibrary),
     ...(tags === undefined ? {} : { tags }),
     ...(signature === undefined ? {} : { signature }),
   });

@@ -2,6 +2,7 @@
 import { ServeError } from '#mesh/errors.ts';
 import { DTYPES } from '#mesh/tensor.ts';
 import type { OpDefinition } from '../../extend/ops.ts';
+import { RUNTIME_DOMAINS } from './runtime-domains.ts';
 
 type Fields = Readonly<Record<string, unknown>>;
 /** Throws what is wrong with an op. */
@@ -28,7 +29,7 @@ export function checkDefinition(value: unknown, file: string, index: number): Op
   const stranger = Object.keys(value).find((key) => !known.includes(key));
   if (stranger !== undefined) fail(`"${stranger}" is not a field of the form '${form}'; ${known.join(', ')} are`);
   if (domain !== undefined && (typeof domain !== 'string' || !DOMAIN.test(domain))) fail(`"domain" is ${shown(domain)}, not a name`);
-  if (typeof domain === 'string' && /^ai\.onnx(\.|$)/.test(domain)) fail(`"domain" is ${domain}, which is ONNX's own`);
+  if (typeof domain === 'string' && RUNTIME_DOMAINS.has(domain)) fail(`"domain" is ${domain}, which onnxruntime has itself`);
   if (batchable !== undefined && typeof batchable !== 'boolean') fail(`"batchable" is ${shown(batchable)}, not true or false`);
   if (shapes !== undefined && typeof shapes !== 'function') fail(`"shapes" is ${shown(shapes)}, not a function`);
   if (!Array.isArray(outputs) || outputs.length === 0) fail(`"outputs" is ${shown(outputs)}, not a list with one element for each output`);

@@ -113,8 +113,10 @@ function wantedDtype(op: KernelOp, index: number, inputs: readonly HostTensor[],
 
 function kindOf(value: unknown): string {
   if (value === undefined) return 'nothing';
-  if (typeof value === 'object' && value !== null && 'then' in value) return 'a promise';
-  return Array.isArray(value) ? 'a list' : `${value === null ? 'null' : `a ${typeof value}`}`;
+  if (value === null) return 'null';
+  if (Array.isArray(value)) return 'a list';
+  if (typeof value !== 'object') return `a ${typeof value}`;
+  return 'then' in value ? 'a promise' : 'an object';
 }
 
 function textOf(caught: unknown): string {

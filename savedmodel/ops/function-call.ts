@@ -10,6 +10,7 @@ import type { TypedValue } from '../translate/translator.ts';
 import { UntranslatableError } from '../translate/untranslatable.ts';
 import { type FunctionOp, isFunctionOp, type LibraryOp, type OpLibraryIndex } from './op-library.ts';
 import { outputNumbers, outputShapes } from './planned-ops.ts';
+import { RUNTIME_DOMAINS } from './runtime-domains.ts';
 
 /** The version of ONNX's operators that functions use which name none. */
 const DEFAULT_OPSET = 18;
@@ -79,20 +80,6 @@ export function functionsOf(ops: Iterable<LibraryOp<FunctionOp>>, library: OpLib
     opset: definition.opset ?? DEFAULT_OPSET,
   }));
 }
-
-/** Domains of operators that onnxruntime brings along. */
-export const RUNTIME_DOMAINS: ReadonlySet<string> = new Set([
-  '',
-  'ai.onnx',
-  'ai.onnx.ml',
-  'ai.onnx.training',
-  'ai.onnx.preview.training',
-  'com.microsoft',
-  'com.microsoft.nchwc',
-  'com.microsoft.experimental',
-  'com.ms.internal.nhwc',
-  'org.pytorch.aten',
-]);
 
 /** The attributes that the function has, as ONNX writes them. */
 function attributesOf({ attributes = {} }: FunctionOp, node: FlatNode): Record<string, OnnxAttribute> {

@@ -8,7 +8,7 @@ import { isKernelOp } from './op-library.ts';
 import type { OpModule } from './op-modules.ts';
 
 /**
- * Imports the modules and takes from them the kernels of a plan's custom ops, by name. `enter` is told before a kernel runs and after it. Rejects with what
+ * Imports the modules and takes from them the kernels of a plan's custom ops, by name and by `domain.name`. `enter` is told before a kernel runs and after it. Rejects with what
  * `loadOpLibrary` rejects with, or FAILED_PRECONDITION when a module has changed since the plan was made and lacks the kernel.
  */
 export async function loadKernels(
@@ -23,16 +23,21 @@ export async function loadKernels(
   for (const { name, domain } of wanted) {
     const found = library.byDomain(domain, name);
     if (found === undefined || !isKernelOp(found)) {
-      throw new ServeError('FAILED_PRECONDITION', `no kernel of the custom op ${name} is in ${modules.map(({ path }) => path).join(', ')} any more`);
+      throw new ServeError(
+        'FAILED_PRECONDITION',
+        `no kernel of the custom op ${name} is in ${modules.map(({ path }) => path).join(', ')} any more`,
+      );
     }
     const kernel = customKernel(found.definition);
-    kernels.set(name, (inputs, attrs) => {
+    const counted: HostKernel = (inputs, attrs) => {
       enter(`op ${name}`);
       // What throws is left without saying so: the failure is put down to the op.
       const results = kernel(inputs, attrs);
       enter(undefined);
       return results;
-    });
+    };
+    // SavedModels have no domains.
+    for (const key of [name, `${domain}.${name}`]) kernels.set(key, counted);
   }
   return kernels;
 }

@@ -23,9 +23,21 @@ export interface PlannedOps {
   readonly library: OpLibraryIndex;
 }
 
+/** Ops that the importer resolves before it places any: inputs, constants, calls, control flow, variables and tables, and what restores them. */
+const RESOLVED = new RegExp(
+  [
+    '^(_Arg|_Retval|Const|NoOp|Placeholder(V2|WithDefault)?',
+    '(Stateful)?PartitionedCall|SymbolicGradient|(Stateless)?(If|While|Case)',
+    '(Ref)?(Switch|Merge|Enter|Exit|NextIteration)|LoopCond',
+    'VarHandleOp|Variable(V2)?|TemporaryVariable|AutoReloadVariable',
+    '(Mutable)?(Dense)?(HashTable|LookupTable).*|AnonymousHashTable|InitializeTable.*|LookupTable.*',
+    'Restore.*|Save.*|MergeV2Checkpoints|ShardedFilename)$',
+  ].join('|'),
+);
+
 /** The part of a library that counts beside what the importer has. */
 export function planOps(library: OpLibraryIndex, isOwn: (op: string) => boolean): PlannedOps {
-  const find = (op: string) => (isOwn(op) ? undefined : library.byName(op));
+  const find = (op: string) => (isOwn(op) || RESOLVED.test(op) ? undefined : library.byName(op));
   const has = (is: (op: LibraryOp) => boolean) => ({
     has: (op: string) => {
       const found = find(op);

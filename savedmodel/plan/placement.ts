@@ -1,5 +1,6 @@
 import { ServeError } from '#mesh/errors.ts';
 import type { FlatNode, ValueRef } from '../flat-graph.ts';
+import { unsupportedHint } from '../ops/unsupported-hint.ts';
 import type { NodeFacts } from './node-facts.ts';
 import { outputsOf } from './node-facts.ts';
 import { VARIANT } from './output-dtypes.ts';
@@ -95,5 +96,5 @@ function refusal(node: FlatNode, group: readonly FlatNode[], facts: NodeFacts, w
   const other = group.find((one) => one !== node && !facts.canOnnx(one));
   const beside =
     other === undefined || facts.canOnnx(node) === false ? '' : `, because it shares a TensorList with ${other.op} ${other.name}`;
-  return new ServeError('UNIMPLEMENTED', `${where} is not supported${beside}`);
+  return new ServeError('UNIMPLEMENTED', `${where} is not supported${beside}${unsupportedHint(node.op)}`);
 }

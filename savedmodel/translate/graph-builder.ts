@@ -74,9 +74,17 @@ class NodeContext implements TranslationContext {
   ): TypedValue {
     const dtype = data[0]?.dtype ?? result.dtype;
     const wider = this.computeDtype(op, dtype);
-    const cast = data.map((one) => this.castTo(one, wider));
+    const cast = data.map((one) => this.castTo(op === 'MatMul' ? this.#unfused(one) : one, wider));
     const made = this.emit(op, [...cast, ...others], { ...result, dtype: result.dtype === dtype ? wider : result.dtype }, attributes);
     return this.castTo(made, result.dtype);
+  }
+
+  /** A factor of a product that the runtime does not join with the transpose before it, where that ends the process when an axis is empty. */
+  #unfused(value: TypedValue): TypedValue {
+    if (!this.#builder.origins.isRiskyFactor(value)) return value;
+    // Without `allowzero` 0 stands for the size that is there.
+    const same = this.int64s((value.shape ?? []).map(() => 0));
+    return this.emit('Reshape', [value, same], { dtype: value.dtype, shape: value.shape });
   }
 
   computeDtype(op: string, dtype: DType): DType {
@@ -194,6 +202,7 @@ class NodeContext implements TranslationContext {
     const isConstant = (value.constant !== undefined && value.dtype !== 'string') || pool.isReference(value);
     if (isConstant) return pool.transposed(value, permutation, () => emit(root.at(this.node, [])));
     const made = emit(this);
+    origins.addTransposed(made, permutation);
     const cut = origins.cutFrom(value);
     if (cut !== undefined) {
       origins.addCut(made, { ...cut, whole: this.transpose(cut.whole, permutation), axis: permutation.indexOf(cut.axis) });

@@ -54,6 +54,11 @@ export class Scope {
     }
   }
 
+  /** Whether something computes or feeds a ref. */
+  has(ref: ValueRef): boolean {
+    return this.#find(ref) !== undefined;
+  }
+
   /** What a ref stands for. Throws INTERNAL when nothing computes it: the region lacks a node or a feed. */
   value(ref: ValueRef, user: FlatNode): Value {
     const value = this.#find(ref);

@@ -8,6 +8,7 @@ import { blockLstmLoop } from './block-cells.ts';
 import { translateCase, translateIf } from './branches.ts';
 import { translateDilated } from './dilated-convolutions.ts';
 import { GraphBuilder } from './graph-builder.ts';
+import { translateLayer } from './layer-patterns.ts';
 import type { Value } from './list-value.ts';
 import { translateWhile } from './loops.ts';
 import { prunedNodes } from './prune.ts';
@@ -102,6 +103,8 @@ function dispatch(node: FlatNode, scope: Scope): readonly Value[] {
   }
   if (HANDS_ON.has(node.op)) return node.inputs.map((ref) => scope.value(ref, node));
   if (BLOCK_LAYERS.has(node.op)) return naming(node, () => translateBlockLstm(node, scope));
+  const layer = naming(node, () => translateLayer(node, scope));
+  if (layer !== null) return layer;
   const dilated = node.op === 'BatchToSpaceND' ? naming(node, () => translateDilated(node, scope)) : null;
   if (dilated !== null) return dilated;
   const translator = TRANSLATORS.get(node.op);

@@ -13,6 +13,7 @@ export interface CutValue {
 export class ValueOrigins {
   readonly #unsqueezed = new Map<string, { readonly of: TypedValue; readonly axes: string }>();
   readonly #cut = new Map<string, CutValue>();
+  readonly #transposed = new Map<string, readonly number[]>();
 
   /** Remembers that a value is another with axes of size 1 put in; axes count from the start. */
   addUnsqueezed(value: TypedValue, of: TypedValue, axes: readonly number[]): void {
@@ -23,6 +24,22 @@ export class ValueOrigins {
   withoutAxes(value: TypedValue, axes: readonly number[]): TypedValue | undefined {
     const made = this.#unsqueezed.get(value.name);
     return made?.axes === `${[...axes].sort()}` ? made.of : undefined;
+  }
+
+  /** Remembers that a value is another with its axes permuted. */
+  addTransposed(value: TypedValue, permutation: readonly number[]): void {
+    this.#transposed.set(value.name, permutation);
+  }
+
+  /**
+   * Whether a value is a transpose that the runtime makes part of the product that takes it, and divides by the size of the first axis before:
+   * that axis goes last or last but one, behind axes that keep their order.
+   */
+  isRiskyFactor(value: TypedValue): boolean {
+    const permutation = this.#transposed.get(value.name);
+    const rank = permutation?.length ?? 0;
+    if (permutation === undefined || rank < 3 || (value.shape?.[permutation.indexOf(0)] ?? -1) > 0) return false;
+    return permutation.slice(0, rank - 2).every((axis, index) => axis === index + 1);
   }
 
   /** Remembers that a value is a part of another. */

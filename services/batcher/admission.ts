@@ -9,6 +9,7 @@ export type RefusalReason =
   | 'bytes-full'
   | 'draining'
   | 'deadline'
+  | 'too-late'
   | 'no-worker'
   | 'quarantined'
   | 'crashed'

@@ -23,6 +23,8 @@ export interface HeldRequest {
   readonly rows: number;
   readonly arrivedMs: number;
   readonly deadlineMs: number;
+  /** When it was expected to be answered, at its arrival; null once it was put back, which nobody could expect. */
+  expectedMs: number | null;
   /** Bytes that it, or any part of it, takes in a batch frame. */
   readonly bytes: number;
   /** The traceparent it came with. */

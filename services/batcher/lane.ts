@@ -1,5 +1,6 @@
 import { byArrival, type HeldRequest, type Piece } from './held-request.ts';
 import type { LaneGroup } from './lane-group.ts';
+import { Pace } from './pace.ts';
 
 /** What all requests of a lane have in common. */
 export interface LaneFacts {
@@ -31,6 +32,8 @@ export class Lane {
   earliestDeadlineMs = Number.POSITIVE_INFINITY;
   /** Moving average from sending to the ready frame; 0 before the first. */
   executionMs = 0;
+  /** How fast its requests are answered. */
+  readonly pace = new Pace();
   lastUsedMs = 0;
   wakeAtMs = Number.POSITIVE_INFINITY;
   /** Place in the group's list of lanes that hold something; -1: not there. */

@@ -12,6 +12,7 @@ import type { GatewayBook, HeldRequest, Piece } from './held-request.ts';
 import type { Lane } from './lane.ts';
 import { activate, deactivate, type LaneGroup, refreshGroup } from './lane-group.ts';
 import { createLaneStore } from './lane-store.ts';
+import { aheadOf, lateRefusal, unitsOf } from './late-refusal.ts';
 import * as refusals from './refusals.ts';
 import { createRoster, removeIfUnused } from './roster.ts';
 import { createWakeHeap } from './wake-heap.ts';
@@ -78,6 +79,8 @@ interface SentBatch {
   readonly slot: Slot;
   readonly lane: Lane;
   readonly pieces: readonly Piece[];
+  /** Rows, or 1 for a request that does not share a batch. */
+  readonly units: number;
   readonly sentMs: number;
   /** Its one request was a suspect: nothing else of this batcher was on the worker. */
   readonly solo: boolean;
@@ -130,7 +133,9 @@ export function createLanes(options: LanesOptions): Lanes {
     const lane = store.laneOf(request, nowMs);
     const { requestId, rows, budgetMs, body, traceparent, callers } = request;
     const bytes = PART_BYTES + body.byteLength + traceparent.length + 3 * gateway.id.length + callersBytes(callers);
-    const refusal = refusalAtDoor(lane, rows, bytes, nowMs);
+    const ahead = aheadOf(lane, rows);
+    const expectedMs = lane.pace.expectedMs(ahead, nowMs);
+    const refusal = refusalAtDoor(lane, rows, bytes, nowMs) ?? lateRefusal(lane, { ahead, expectedMs, budgetMs });
     if (refusal !== null) {
       answerRefusal(lane.group, gateway.id, requestId, refusal);
       return;
@@ -143,6 +148,7 @@ export function createLanes(options: LanesOptions): Lanes {
       rows,
       arrivedMs: nowMs,
       deadlineMs: nowMs + budgetMs,
+      expectedMs: nowMs + expectedMs,
       bytes,
       traceparent,
       partTraceparent: traceparent,
@@ -269,8 +275,9 @@ export function createLanes(options: LanesOptions): Lanes {
     const { worker } = slot;
     const solo = reason === 'suspect';
     queuedPieces -= cut ? pieces.length - 1 : pieces.length;
-    const sent: SentBatch = { id: nextBatchId(), slot, lane, pieces, sentMs: nowMs, solo };
+    const sent: SentBatch = { id: nextBatchId(), slot, lane, pieces, units: unitsOf(rows), sentMs: nowMs, solo };
     batches.set(sent.id, sent);
+    lane.pace.sent(sent.units, nowMs);
     slot.inFlight++;
     worker.inFlight++;
     worker.hasSuspect = solo;
@@ -322,6 +329,7 @@ export function createLanes(options: LanesOptions): Lanes {
     const { slot, solo } = sent;
     const { worker, group } = slot;
     batches.delete(sent.id);
+    sent.lane.pace.back(sent.units);
     slot.inFlight--;
     worker.inFlight--;
     if (solo) worker.hasSuspect = false;
@@ -344,6 +352,7 @@ export function createLanes(options: LanesOptions): Lanes {
       markDirty(lane.group);
       for (const { request } of back) {
         request.again = null;
+        request.expectedMs = null;
         if (request.span === null) startSpan(request);
       }
       events.requeued(lane.group, reason, back.length);
@@ -570,6 +579,7 @@ export function createLanes(options: LanesOptions): Lanes {
       }
       takeBack(sent, 'returned');
       const tookMs = nowMs - sent.sentMs;
+      lane.pace.returned(sent.units, pieces[0]?.request.expectedMs ?? null, nowMs);
       lane.executionMs = lane.executionMs === 0 ? tookMs : lane.executionMs + NEWEST_WEIGHT * (tookMs - lane.executionMs);
       for (const { request } of pieces) {
         if (request.done || --request.openPieces > 0) continue;

@@ -17,6 +17,16 @@ export function bytesFull(batcherId: MemberId, heldBytes: number, maxHeldBytes: 
   };
 }
 
+/** Too much waits already: executing the request would be work for nobody, and take its place from one that can be answered. */
+export function tooLate(group: LaneGroup, waitMs: number, budgetMs: number): Refusal {
+  return {
+    reason: 'too-late',
+    code: 'UNAVAILABLE',
+    message: `${group.key} is overloaded: a request is answered after up to ${Math.ceil(waitMs)} ms, and this one has ${Math.floor(budgetMs)} ms`,
+    resend: false,
+  };
+}
+
 /** No worker came in time. */
 export function noWorker(group: LaneGroup, waitedMs: number): Refusal {
   return {

@@ -76,6 +76,8 @@ const FIRST_PAUSE_MS = 1000;
 const LONGEST_PAUSE_MS = 30_000;
 /** A thread that lived for so long starts again at once. */
 const HEALTHY_MS = 60_000;
+/** Some loops cannot be interrupted; nothing waits longer than this for a thread to end. */
+const STOP_BOUND_MS = 2000;
 const MEBIBYTE = 1024 * 1024;
 const YOUNG_MEBIBYTES = 16;
 
@@ -199,6 +201,18 @@ export function createGuardedThread(options: GuardedThreadOptions): GuardedThrea
     act();
   }
 
+  /** Nobody waits for it any more; where it has begun it is held to its limit all the same. */
+  function abandon(pending: Pending, reason: unknown): void {
+    if (pending.settled) return;
+    pending.settled = true;
+    const place = waiting.indexOf(pending);
+    if (place >= 0) waiting.splice(place, 1);
+    for (const [call, one] of running?.inFlight ?? []) {
+      if (one === pending) running?.worker.postMessage({ cancel: call } satisfies ToGuardedThread);
+    }
+    pending.reject(reason);
+  }
+
   /** The thread is gone or given up. Blames `guilty`, or the only call in flight. */
   function lose(lost: Running, error: ServeError, outcome: CallOutcome, guilty?: Pending): void {
     if (running !== lost) return;
@@ -208,8 +222,8 @@ export function createGuardedThread(options: GuardedThreadOptions): GuardedThrea
     const inFlight = [...lost.inFlight.values()];
     const blamed = guilty ?? (inFlight.length === 1 ? inFlight[0] : undefined);
     if (clock.now() - lost.startedMs >= HEALTHY_MS) losses = 0;
-    // The first loss costs no pause: whoever was beside the guilty one goes on at once.
-    const pauseMs = losses === 0 ? 0 : Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** (losses - 1));
+    // Two losses cost no pause: one among others and one alone, so that whoever was beside the guilty call goes on at once.
+    const pauseMs = losses < 2 ? 0 : Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** (losses - 2));
     losses++;
     notBeforeMs = clock.now() + pauseMs;
     const named =
@@ -270,36 +284,33 @@ export function createGuardedThread(options: GuardedThreadOptions): GuardedThrea
       if (!pending.settled) pending.reject(error);
       pending.settled = true;
     }
-    await stopped?.worker.terminate();
+    if (stopped === undefined) return;
+    const { promise: late, resolve } = Promise.withResolvers<void>();
+    using _bound = clock.schedule(STOP_BOUND_MS, resolve);
+    await Promise.race([stopped.worker.terminate(), late]);
   }
 
   return {
     get started() {
       return running !== undefined;
     },
-    call(call) {
-      return new Promise((resolve, reject) => {
-        if (closed) return reject(new ServeError('CANCELLED', `${name} is closed`));
-        if (call.signal?.aborted) return reject(call.signal.reason);
-        if (running === undefined && !call.patient && lastLoss !== undefined && clock.now() < notBeforeMs) return reject(lastLoss);
-        const pending: Pending = { call, resolve, reject, apart: false, timer: undefined, settled: false };
-        call.signal?.addEventListener(
-          'abort',
-          () => {
-            if (pending.settled) return;
-            pending.settled = true;
-            const place = waiting.indexOf(pending);
-            if (place >= 0) waiting.splice(place, 1);
-            for (const [number, one] of running?.inFlight ?? []) {
-              if (one === pending) running?.worker.postMessage({ cancel: number } satisfies ToGuardedThread);
-            }
-            reject(call.signal?.reason);
-          },
-          { once: true },
-        );
-        waiting.push(pending);
-        pump();
-      });
+    async call(call) {
+      const { signal } = call;
+      if (closed) throw new ServeError('CANCELLED', `${name} is closed`);
+      if (signal?.aborted) throw signal.reason;
+      if (running === undefined && !call.patient && lastLoss !== undefined && clock.now() < notBeforeMs) throw lastLoss;
+      const { promise, resolve, reject } = Promise.withResolvers<unknown>();
+      const pending: Pending = { call, resolve, reject, apart: false, timer: undefined, settled: false };
+      const onAbort = () => abandon(pending, signal?.reason);
+      // A source's signal lives as long as the source: what listens must not pile up there.
+      signal?.addEventListener('abort', onAbort, { once: true });
+      waiting.push(pending);
+      pump();
+      try {
+        return await promise;
+      } finally {
+        signal?.removeEventListener('abort', onAbort);
+      }
     },
     stop: () => stop(new ServeError('CANCELLED', `${name} was stopped`)),
     [Symbol.asyncDispose]() {

@@ -94,6 +94,8 @@ export interface Leading extends AsyncDisposable {
 const TURN_MS = 1000;
 /** Turns follow each other at this distance at least, so that many changes make one turn. */
 const COALESCE_MS = 10;
+/** Without all signatures of what workers serve, the first table is told after this long. */
+const FIRST_TABLE_MS = 2000;
 /** While versions leave, a turn comes this soon. */
 const LEAVING_TURN_MS = 100;
 
@@ -217,6 +219,32 @@ export async function startLeading(deps: LeadingDeps): Promise<Leading> {
     }
   }
 
+  /**
+   * Resolves when the signatures of all that workers serve are known, or after a bound: the table of an earlier leader stays in force until
+   * then, or what is served could not be called for a moment. Only a leader that found nothing written down has to ask.
+   */
+  async function firstSignatures(): Promise<void> {
+    const untilMs = clock.now() + FIRST_TABLE_MS;
+    while (lacksSignatures() && clock.now() < untilMs) await clock.sleep(COALESCE_MS, new AbortController().signal);
+  }
+
+  function lacksSignatures(): boolean {
+    const workers = presence.members<WorkerDetail>('worker');
+    for (const worker of workers) adoptFrom(worker);
+    const held = heldVersions(workers);
+    let lacks = false;
+    for (const model of models.values()) {
+      const ofModel = held.get(model.name);
+      if (ofModel === undefined) continue;
+      fetchSignatures(model, ofModel);
+      for (const [version, holders] of ofModel) {
+        const serves = [...holders.values()].some(({ state }) => state === 'AVAILABLE');
+        lacks ||= serves && model.versions.get(version)?.signatures === null;
+      }
+    }
+    return lacks;
+  }
+
   function bind(model: ModelState): void {
     const available = (version: number) => model.versions.get(version)?.state === 'AVAILABLE';
     const allow = settings.allowVersionLabelsForUnavailableModels;
@@ -316,6 +344,7 @@ export async function startLeading(deps: LeadingDeps): Promise<Leading> {
   // Folders are looked at meanwhile.
   await follow(config.running);
   await deps.firstSight();
+  await firstSignatures();
   begun = true;
   turn();
   const running = starting.move();

@@ -73,7 +73,7 @@ export function adopt(state: ModelState, worker: MemberId, held: HeldServable): 
 export function followSource(state: ModelState): void {
   const view = state.config === null ? null : state.watch?.view;
   if (view === undefined || (view !== null && !view.reported)) return;
-  for (const record of state.versions.values()) record.aspired = false;
+  for (const record of state.versions.values()) record.aspired = view?.blind === true && record.assigned.size > 0;
   for (const usable of view?.aspired ?? []) {
     const record = state.versions.get(usable.version) ?? createVersionRecord(usable);
     state.versions.set(usable.version, record);

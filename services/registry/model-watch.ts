@@ -32,6 +32,8 @@ export interface WatchView {
   readonly reported: boolean;
   /** The source cannot tell what versions there are. */
   readonly sourceFailing: boolean;
+  /** It never could, and nothing is known from before: whatever workers hold is then taken to be wanted. */
+  readonly blind: boolean;
   /** Why the source could not be read, or that it has no versions. OK otherwise. The lists are then the last ones that were read. */
   readonly sourceStatus: StatusReport;
   /** The full list of versions that shall be loaded, descending. */
@@ -142,6 +144,7 @@ export function startModelWatch(first: ModelConfig, deps: ModelWatchDeps): Model
     return {
       reported,
       sourceFailing,
+      blind: sourceFailing && !listed && deps.known.length === 0,
       sourceStatus,
       aspired: plan.aspired.flatMap((version) => candidates.get(version)?.usable ?? []),
       checking: plan.look.filter((version) => ['pending', 'unknown'].includes(verdictOf(version))),

@@ -77,6 +77,7 @@ export function createModuleSources({ module, clock, events, limits, pollMs }: M
       const { signal } = stopping;
       try {
         const kind = await thread.call({ doing: 'start', subject, order: order('open'), patient: true, signal });
+        if (signal.aborted) return;
         if (kind === ('pushing' satisfies SourceKind)) pushes = true;
         else {
           polling = connectSourceToTarget(

@@ -1,7 +1,7 @@
 /** From the parts of a batch to the inputs of one run, and from the outputs of the run back to parts. Pure: nothing here waits or keeps state. */
 import { ServeError } from '#mesh/errors.ts';
 import { DTYPES, type DType, elementCount, packStrings, type Tensor, unpackStrings } from '#mesh/tensor.ts';
-import type { RunInput } from './executor.ts';
+import type { RunInput } from './run-tensors.ts';
 
 /** An input of one request, its bytes at hand. */
 export interface PartTensor extends Tensor {

@@ -26,8 +26,9 @@ import { assembleInputs, checkBatchedOutputs, cutRows, type PartTensor } from '.
 import type { CallDesk, OpenRun } from './call-desk.ts';
 import type { Dispatcher, Waiting } from './dispatcher.ts';
 import type { WorkerEvents } from './events.ts';
-import { type Executor, ExecutorLost, type RunOutput } from './executor.ts';
+import { type Executor, ExecutorLost } from './executor.ts';
 import type { RegionPool } from './region-pool.ts';
+import type { RunOutput } from './run-tensors.ts';
 import type { Servable } from './servable.ts';
 
 /** Without a chunk for this long, the holder of a payload counts as gone. */

@@ -83,6 +83,7 @@ export function createCallDesk({ clock, infer, onLog }: CallDeskOptions): CallDe
       const leaving = new AbortController();
       port1.on('message', (message: FromUserCode) => {
         if (message.type === 'log') onLog(message);
+        else if (message.type === 'flush') port1.postMessage({ type: 'flushed' } satisfies ToUserCode);
         else void answer(port1, message.run, message.call, message.request, leaving.signal);
       });
       // The thread keeps the process alive, or nothing does.

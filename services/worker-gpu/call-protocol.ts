@@ -28,6 +28,8 @@ export interface PostedCall {
 export type FromUserCode =
   /** Answered with `outputs` or `error` for the same call. */
   | { readonly type: 'infer'; readonly run: number; readonly call: number; readonly request: PostedCall }
+  /** Answered with `flushed` when all that was said before it has arrived. */
+  | { readonly type: 'flush' }
   | {
       readonly type: 'log';
       /** Name of the module. */
@@ -40,6 +42,7 @@ export type FromUserCode =
 export type ToUserCode =
   | { readonly type: 'outputs'; readonly call: number; readonly outputs: PostedTensors }
   | { readonly type: 'error'; readonly call: number; readonly code: StatusCode; readonly message: string }
+  | { readonly type: 'flushed' }
   /** Nobody waits for a run any more. */
   | { readonly type: 'abort'; readonly run: number; readonly code: StatusCode; readonly message: string };
 

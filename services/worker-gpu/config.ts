@@ -1,6 +1,7 @@
 import { type Declaration, SettingError, type SettingsOf } from '#mesh/config.ts';
 import { IMPORT_SETTINGS } from '#mesh/import-settings.ts';
 import { SERVABLE_MODULE_SETTINGS } from '#mesh/servable-module-settings.ts';
+import { USER_CODE_SETTINGS } from '#mesh/user-code-settings.ts';
 
 /** Settings of a worker. */
 export const WORKER_SETTINGS = {
@@ -144,30 +145,13 @@ export const WORKER_SETTINGS = {
     group: 'Headrace',
     treatment: 'honoured',
   },
-  userCodeCallLimitMs: {
-    name: 'user_code_call_limit_ms',
-    type: 'int',
-    default: 10_000,
-    min: 1,
-    help: 'A call of code of a user (a custom op, a custom servable, its unload) that takes longer fails, and its executor is replaced, in ms.',
-    group: 'Headrace',
-    treatment: 'honoured',
-  },
+  ...USER_CODE_SETTINGS,
   userCodeLoadLimitMs: {
     name: 'user_code_load_limit_ms',
     type: 'int',
     default: 120_000,
     min: 1,
-    help: 'The same for loading a servable that has code of a user, in ms.',
-    group: 'Headrace',
-    treatment: 'honoured',
-  },
-  userCodeMemoryLimitBytes: {
-    name: 'user_code_memory_limit_bytes',
-    type: 'int',
-    default: 2 ** 30,
-    min: 2 ** 20,
-    help: 'An executor of code of users may take this much memory beyond what its servables are estimated to need, in bytes; then the call under way fails, and the executor is replaced.',
+    help: 'How long loading a servable that has user code may take on an executor, in ms; then the load fails, and the executor is replaced.',
     group: 'Headrace',
     treatment: 'honoured',
   },

@@ -62,12 +62,16 @@ export function createDispatcher(): Dispatcher {
   };
 }
 
-/** The executor with least to do; one that loads something comes after all that do not, since the batch would wait for the load. */
+/**
+ * The executor with least to do; one that loads something comes after all that do not, since the batch would wait for the load. Code of users
+ * may load for long, or for ever: then it rather waits for a busy one.
+ */
 function idlest(work: Waiting): Executor | undefined {
   let best: Executor | undefined;
   let least = Number.POSITIVE_INFINITY;
   for (const executor of work.executors) {
     if (!executor.canTake(work.model)) continue;
+    if (executor.kind === 'guarded' && executor.loading > 0 && work.executors.some(({ loading }) => loading === 0)) continue;
     const load = executor.inFlight + 100 * executor.loading;
     if (load < least) {
       least = load;

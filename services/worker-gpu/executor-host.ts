@@ -5,6 +5,7 @@ import type { FromThread, ToThread } from './executor-protocol.ts';
 export interface ExecutorHost {
   /** True: tensors lie in memory that both sides see. False: they travel with the messages. */
   readonly sharesMemory: boolean;
+  /** Bytes that a message carries are not changed any more. */
   post(message: ToThread): void;
   /** The memory it has for itself now, in bytes; undefined where that cannot be told, or is not its own. */
   memoryBytes(): number | undefined;
@@ -14,6 +15,7 @@ export interface ExecutorHost {
 
 /** Who is told what a host does. */
 export interface HostListener {
+  /** Bytes that it carries lie at the start of memory of their own. */
   onMessage(message: FromThread): void;
   /** The code of a user that runs from now on; undefined: none. */
   onEntered(name: string | undefined): void;

@@ -50,7 +50,7 @@ export type ToThread =
       /** The slot's input region, when it is new. */
       readonly region?: SharedArrayBuffer;
       /** Instead of a region: what lies in it. */
-      readonly carried?: Uint8Array;
+      readonly carried?: Carried;
     };
 
 /** From the thread. */
@@ -64,7 +64,7 @@ export type FromThread =
       /** The slot's output region, when it is new. */
       readonly region?: SharedArrayBuffer;
       /** Instead of a region: what lies in it. */
-      readonly carried?: Uint8Array;
+      readonly carried?: Carried;
       /** Calls of users' code in this run; absent: none. */
       readonly calls?: readonly CallCount[];
     }
@@ -77,6 +77,9 @@ export type FromThread =
       /** The code of a user that failed. */
       readonly failedIn?: string;
     };
+
+/** The bytes of tensors, from a multiple of the alignment; or how many of them come by the pipe for large ones. */
+export type Carried = Uint8Array | { readonly piped: number };
 
 /** How often code of a user was called in a run, and for how long in all. */
 export interface CallCount {

@@ -4,31 +4,12 @@
  */
 import type { Clock, Timer } from '#mesh/clock.ts';
 import { ServeError, type StatusCode } from '#mesh/errors.ts';
-import type { DType } from '#mesh/tensor.ts';
+import { type CallLimits, limitOf, overdue } from './call-limits.ts';
 import type { RunContext } from './call-protocol.ts';
 import type { ExecutorHost, HostListener } from './executor-host.ts';
-import {
-  alignedBytes,
-  type CallCount,
-  type FromThread,
-  grownRegion,
-  type ModelKey,
-  SLOTS_PER_EXECUTOR,
-  type TensorPlace,
-  type ToThread,
-} from './executor-protocol.ts';
+import { type CallCount, type FromThread, type ModelKey, SLOTS_PER_EXECUTOR, type ToThread } from './executor-protocol.ts';
+import { carryInputs, type PlacedInputs, placeInputs, type RunInput, type RunOutput, viewOutputs } from './run-tensors.ts';
 import type { LoadRequest, ModelDescription } from './runtime.ts';
-
-/** An input of a run. It lies in a shared buffer of its own, or is written into the executor's. */
-export interface RunInput {
-  readonly name: string;
-  readonly dtype: DType;
-  readonly shape: readonly number[];
-  readonly byteLength: number;
-  readonly source:
-    | { readonly type: 'write'; readonly into: (place: Uint8Array) => void }
-    | { readonly type: 'shared'; readonly buffer: SharedArrayBuffer };
-}
 
 /** One run of one signature. */
 export interface Run {
@@ -38,14 +19,6 @@ export interface Run {
   readonly inputs: readonly RunInput[];
   /** For user code: what of the requests it may know. */
   readonly context?: RunContext;
-}
-
-/** An output of a run. `bytes` is a view into the executor's memory, valid during the call that hands it out. */
-export interface RunOutput {
-  readonly name: string;
-  readonly dtype: DType;
-  readonly shape: readonly number[];
-  readonly bytes: Uint8Array;
 }
 
 /** What ended a thread or process before its time: it went by itself, or broke a limit. */
@@ -73,16 +46,6 @@ export interface Death {
   readonly models: readonly ModelKey[];
   /** The code of a user that it is put down to. */
   readonly userCode: string | undefined;
-}
-
-/** What bounds the code of users. */
-export interface CallLimits {
-  /** For a run or an unload, in ms. */
-  readonly callMs: number;
-  /** For a load, in ms. */
-  readonly loadMs: number;
-  /** Memory beyond what its servables were estimated to need, in bytes. */
-  readonly memoryBytes: number;
 }
 
 /** What an executor is told of a servable besides what its runtime is. */
@@ -159,6 +122,8 @@ interface Thread {
   readonly freeSlots: number[];
   /** The code of a user that says it runs. */
   entered: string | undefined;
+  /** The most that its servables were estimated to need at one time: what one leaves behind is not given back at once. */
+  estimatedBytes: number;
   dead: boolean;
 }
 
@@ -210,22 +175,27 @@ export function createExecutor(options: ExecutorOptions): Executor {
       onEnd: ({ reason, outOfMemory }) => die(started, outOfMemory ? memoryBreach() : { reason, breach: 'end' }),
     };
     const started: Thread = {
-      host: options.startHost(listener, memoryLimitBytes()),
+      host: options.startHost(listener, memoryLimitBytes(estimatedBytes())),
       pending: [],
       inputRegions: [],
       outputRegions: [],
       freeSlots: Array.from({ length: SLOTS_PER_EXECUTOR }, (_, slot) => slot),
       entered: undefined,
+      estimatedBytes: estimatedBytes(),
       dead: false,
     };
     return started;
   }
 
-  /** What the process may have with all servables here. */
-  function memoryLimitBytes(): number {
-    let bytes = OWN_BYTES + (limits?.memoryBytes ?? 0);
+  /** What all servables here are estimated to need. */
+  function estimatedBytes(): number {
+    let bytes = 0;
     for (const { guard } of models.values()) bytes += guard.estimatedBytes;
     return bytes;
+  }
+
+  function memoryLimitBytes(estimated: number): number {
+    return OWN_BYTES + estimated + (limits?.memoryBytes ?? 0);
   }
 
   function send(to: Thread, message: ToThread, pending: Pending): void {
@@ -245,8 +215,8 @@ export function createExecutor(options: ExecutorOptions): Executor {
     const again = [...models].filter(([, held]) => held.ready);
     // Code of users that breaks its process between calls (a timer of its own) is one of those it holds.
     const blamed = doing ? [doing.model] : limits ? again.map(([model]) => model) : [];
-    const userCode =
-      dying.entered ?? (blamed.flatMap((model) => models.get(model)?.guard.names ?? doing?.names ?? []).join(' or ') || undefined);
+    const names = doing ? doing.names : blamed.flatMap((model) => models.get(model)?.guard.names ?? []);
+    const userCode = dying.entered ?? ([...new Set(names)].join(' or ') || undefined);
     if (!closed) options.onDeath({ reason, breach, models: blamed, userCode });
     const suspectLoad = doing?.type === 'load' ? doing.model : undefined;
     for (const held of models.values()) held.ready = false;
@@ -261,7 +231,7 @@ export function createExecutor(options: ExecutorOptions): Executor {
   async function reload(model: ModelKey, held: Held): Promise<void> {
     try {
       await loadOn(model, held);
-      if (models.get(model) !== held) return await unloadOn(model);
+      if (models.get(model) !== held) return await unloadOn(model, held);
       options.onCapacity();
       options.onRestored(model);
     } catch (caught) {
@@ -277,7 +247,7 @@ export function createExecutor(options: ExecutorOptions): Executor {
     loading++;
     try {
       const { runtime, request, guard } = held;
-      return await ask<ModelDescription>({ type: 'load', model, runtime, request, userCode: guard.names }, (message) => {
+      return await ask<ModelDescription>({ type: 'load', model, runtime, request, userCode: guard.names }, guard.names, (message) => {
         if (message.type !== 'loaded') return undefined;
         held.ready = true;
         return message.description;
@@ -288,14 +258,19 @@ export function createExecutor(options: ExecutorOptions): Executor {
   }
 
   /** Sends a load or unload and waits for its answer. */
-  function ask<Answer>(message: Exclude<ToThread, { type: 'run' }>, read: (answer: FromThread) => Answer | undefined): Promise<Answer> {
+  function ask<Answer>(
+    message: Exclude<ToThread, { type: 'run' }>,
+    names: readonly string[],
+    read: (answer: FromThread) => Answer | undefined,
+  ): Promise<Answer> {
     return new Promise((resolve, reject) => {
       if (closed) return reject(new ExecutorLost('the executor is closed', { suspect: false, breach: 'end' }));
       thread ??= startThread();
+      thread.estimatedBytes = Math.max(thread.estimatedBytes, estimatedBytes());
       send(thread, message, {
         type: message.type,
         model: message.model,
-        names: models.get(message.model)?.guard.names ?? [],
+        names,
         slot: -1,
         startedMs: clock.now(),
         answer(answer) {
@@ -308,10 +283,10 @@ export function createExecutor(options: ExecutorOptions): Executor {
     });
   }
 
-  async function unloadOn(model: ModelKey): Promise<void> {
+  async function unloadOn(model: ModelKey, { guard }: Held): Promise<void> {
     if (thread === undefined || closed) return;
     try {
-      await ask({ type: 'unload', model }, (answer) => (answer.type === 'unloaded' ? true : undefined));
+      await ask({ type: 'unload', model }, guard.names, (answer) => (answer.type === 'unloaded' ? true : undefined));
     } catch (caught) {
       // A thread that died has given everything back.
       if (!(caught instanceof ExecutorLost)) throw caught;
@@ -353,7 +328,7 @@ export function createExecutor(options: ExecutorOptions): Executor {
     }
     if (head && tookMs >= limitOf(head.type, limits)) die(looked, { reason: overdue(head.type, limits), breach: 'time' });
     const bytes = looked.host.memoryBytes();
-    if (bytes !== undefined && bytes > memoryLimitBytes()) die(looked, memoryBreach());
+    if (bytes !== undefined && bytes > memoryLimitBytes(looked.estimatedBytes)) die(looked, memoryBreach());
   }
 
   function memoryBreach() {
@@ -381,7 +356,7 @@ export function createExecutor(options: ExecutorOptions): Executor {
           const description = await loadOn(model, held);
           if (models.get(model) === held) return description;
           // Unloaded while it loaded: nobody else will tell the thread.
-          await unloadOn(model);
+          await unloadOn(model, held);
           throw new ServeError('CANCELLED', 'the servable was unloaded while it was being loaded');
         } catch (caught) {
           if (caught instanceof ExecutorLost && !caught.suspect && !closed && models.get(model) === held) continue;
@@ -396,7 +371,7 @@ export function createExecutor(options: ExecutorOptions): Executor {
       if (!held?.ready) return;
       loading++;
       try {
-        await unloadOn(model);
+        await unloadOn(model, held);
       } finally {
         loading--;
       }
@@ -421,7 +396,7 @@ export function createExecutor(options: ExecutorOptions): Executor {
         const on = thread;
         const slot = on?.freeSlots.pop();
         if (on === undefined || slot === undefined) throw new ServeError('INTERNAL', 'the executor has no free slot (this is a bug)');
-        let placed: Placed;
+        let placed: PlacedInputs;
         try {
           placed = on.host.sharesMemory ? placeInputs(run.inputs, on.inputRegions[slot]) : carryInputs(run.inputs);
         } catch (caught) {
@@ -452,7 +427,7 @@ export function createExecutor(options: ExecutorOptions): Executor {
             try {
               if (answer.type !== 'ran') return reject(toError(answer));
               if (answer.region) on.outputRegions[slot] = answer.region;
-              const memory = answer.carried === undefined ? on.outputRegions[slot] : new Uint8Array(answer.carried).buffer;
+              const memory = answer.carried instanceof Uint8Array ? answer.carried.buffer : on.outputRegions[slot];
               resolve(consume(viewOutputs(answer.outputs, memory), answer.executedMs));
             } catch (caught) {
               reject(caught);
@@ -478,62 +453,6 @@ export function createExecutor(options: ExecutorOptions): Executor {
     },
   };
   return executor;
-}
-
-function limitOf(type: ToThread['type'], limits: CallLimits): number {
-  return type === 'load' ? limits.loadMs : limits.callMs;
-}
-
-function overdue(type: ToThread['type'], limits: CallLimits): string {
-  if (type === 'load') return `did not finish loading within ${limits.loadMs} ms (--user_code_load_limit_ms)`;
-  return `did not finish ${type === 'run' ? 'a call' : 'unloading'} within ${limits.callMs} ms (--user_code_call_limit_ms)`;
-}
-
-interface Placed {
-  readonly inputs: readonly TensorPlace[];
-  readonly region: SharedArrayBuffer | undefined;
-  readonly carried?: Uint8Array;
-}
-
-/** For a process: everything travels with the message. */
-function carryInputs(inputs: readonly RunInput[]): Placed {
-  let byteLength = 0;
-  for (const input of inputs) byteLength += alignedBytes(input.byteLength);
-  const carried = new Uint8Array(byteLength);
-  let next = 0;
-  const places = inputs.map(({ name, dtype, shape, byteLength: bytes, source }): TensorPlace => {
-    const place = carried.subarray(next, next + bytes);
-    if (source.type === 'shared') place.set(new Uint8Array(source.buffer, 0, bytes));
-    else if (bytes > 0) source.into(place);
-    const placed = { name, dtype, shape, offset: next, byteLength: bytes };
-    next += alignedBytes(bytes);
-    return placed;
-  });
-  return { inputs: places, region: undefined, carried };
-}
-
-function placeInputs(inputs: readonly RunInput[], before: SharedArrayBuffer | undefined): Placed {
-  let byteLength = 0;
-  for (const input of inputs) if (input.source.type === 'write') byteLength += alignedBytes(input.byteLength);
-  const region = byteLength === 0 && before === undefined ? undefined : grownRegion(before, byteLength);
-  let next = 0;
-  const places = inputs.map(({ name, dtype, shape, byteLength: bytes, source }): TensorPlace => {
-    if (source.type === 'shared') return { name, dtype, shape, offset: 0, byteLength: bytes, buffer: source.buffer };
-    const offset = next;
-    next += alignedBytes(bytes);
-    if (region && bytes > 0) source.into(new Uint8Array(region, offset, bytes));
-    return { name, dtype, shape, offset, byteLength: bytes };
-  });
-  return { inputs: places, region };
-}
-
-function viewOutputs(places: readonly TensorPlace[], region: ArrayBufferLike | undefined): RunOutput[] {
-  return places.map(({ name, dtype, shape, offset, byteLength }) => ({
-    name,
-    dtype,
-    shape,
-    bytes: region === undefined ? new Uint8Array(0) : new Uint8Array(region, offset, byteLength),
-  }));
 }
 
 function toError(answer: FromThread): ServeError {

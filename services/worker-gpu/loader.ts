@@ -118,7 +118,9 @@ export function createLoader(options: LoaderOptions): ExecutorLoader {
       const wanted = prepared?.stateful ? 1 : assigned.run.instances || options.defaultInstances;
       const onAccelerator = providers.length > 0 && providers[0] !== 'cpu';
       const fitting = Math.max(1, Math.floor(freeBytes / Math.max(1, eachBytes)));
-      const chosen = wanted > 0 ? wanted : Math.min(onAccelerator ? 1 : options.processors, fitting);
+      // Of a group that loads a version on one executor, another goes on serving the others.
+      const enough = Math.max(userCode?.group === undefined ? 1 : 2, onAccelerator ? 1 : options.processors);
+      const chosen = wanted > 0 ? wanted : Math.min(enough, fitting);
       const instances = kind === 'shared' ? Math.min(chosen, pool.sharedCount) : chosen;
       return { platform, kind, instances, estimatedBytes: eachBytes * instances, userCode };
     },

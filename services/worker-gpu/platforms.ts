@@ -4,6 +4,7 @@ import { ServeError } from '#mesh/errors.ts';
 import { holdsSavedModel } from '../../savedmodel/cache/imported-files.ts';
 import type { PlanStore } from '../../savedmodel/cache/plan-store.ts';
 import type { OpModule } from '../../savedmodel/ops/op-modules.ts';
+import { prepareOnnx } from './prepare-onnx.ts';
 import { preparePlan } from './prepare-plan.ts';
 import type { UserModule } from './runtime.ts';
 
@@ -53,10 +54,10 @@ export interface Platform {
   /** A version is of this kind when its `model_platform` says so, whatever its path holds, and never otherwise. */
   readonly byNameAlone?: boolean;
   /**
-   * Makes of the folder what the runtime loads; absent where that is the folder itself. It is called several times and must be cheap when the
+   * Makes of the folder what the runtime loads; absent, or undefined for a version, where that is the folder itself. It is called several times and must be cheap when the
    * work is done; long work goes into a thread. Rejects with ServeError, or with the signal's reason.
    */
-  readonly prepare?: (assigned: AssignedServable, signal: AbortSignal) => Promise<Prepared>;
+  readonly prepare?: (assigned: AssignedServable, signal: AbortSignal) => Promise<Prepared | undefined>;
   /** The code of users that this version runs; null or absent: none. `prepared` is there for a platform that prepares. */
   readonly userCode?: (assigned: AssignedServable, prepared: Prepared | undefined) => Promise<UserCode | null>;
 }
@@ -68,6 +69,8 @@ export function builtInPlatforms(plans: PlanStore): readonly Platform[] {
       name: 'onnx',
       runtime: new URL('./runtimes/onnx.ts', import.meta.url).href,
       recognises: (names) => names.some((name) => name === 'signatures.json' || name.endsWith('.onnx') || name.endsWith('.ort')),
+      prepare: (assigned, signal) => prepareOnnx(plans, assigned, signal),
+      userCode: async (_, prepared) => userCodeOf(prepared),
     },
     {
       name: 'tensorflow',

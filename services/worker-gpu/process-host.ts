@@ -1,6 +1,8 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { readFileSync } from 'node:fs';
+import type { Duplex } from 'node:stream';
 import type { Clock } from '#mesh/clock.ts';
+import { BYTE_PIPE_FD, carry, createBytePipe, uncarry } from './byte-pipe.ts';
 import type { ThreadCalls } from './call-desk.ts';
 import type { ToUserCode } from './call-protocol.ts';
 import type { ExecutorHost, HostEnd, HostListener } from './executor-host.ts';
@@ -22,6 +24,10 @@ const LAST_WORDS_MS = 250;
 /** How much of what it wrote last is looked at when it has ended. */
 const LAST_TEXT_LENGTH = 4096;
 
+/** After so many characters of output, reading it pauses. */
+const OUTPUT_PER_PAUSE = 256 * 1024;
+const OUTPUT_PAUSE_MS = 100;
+
 /**
  * Starts a process for code of users. Only a process can be stopped whatever it does, has memory of its own that can be told and bounded, and
  * takes nothing with it when it ends.
@@ -30,13 +36,14 @@ export function startProcessHost(listener: HostListener, options: ProcessHostOpt
   const { clock, calls } = options;
   const child = fork(new URL('./user-code-process/main.ts', import.meta.url), {
     serialization: 'advanced',
-    stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
+    stdio: ['ignore', 'pipe', 'pipe', 'ipc', 'pipe'],
     execArgv: [`--max-old-space-size=${Math.ceil(options.heapLimitBytes / 2 ** 20)}`, '--disable-warning=ExperimentalWarning'],
   });
   const gone = new Promise<void>((resolve) => {
     child.once('exit', resolve);
     child.once('error', resolve);
   });
+  const pipe = createBytePipe(child.stdio[BYTE_PIPE_FD] as Duplex);
   let ended = false;
   let thrown: string | undefined;
   let lastText = '';
@@ -51,17 +58,42 @@ export function startProcessHost(listener: HostListener, options: ProcessHostOpt
   const send = (message: ToProcess) => void child.send(message, () => {});
 
   calls?.port.on('message', (message: ToUserCode) => send({ type: 'calls', message }));
+
+  /** Settles when all messages before have been handed on; absent: they have. */
+  let arriving: Promise<void> | undefined;
   child.on('message', (message: FromProcess) => {
+    if (arriving === undefined && !('carried' in message)) return hear(message);
+    const handed = arrive(message, arriving).then(() => {
+      if (arriving === handed) arriving = undefined;
+    });
+    arriving = handed;
+  });
+
+  async function arrive(message: FromProcess, before: Promise<void> | undefined): Promise<void> {
+    await before;
+    if (message.type !== 'ran' || message.carried === undefined) hear(message);
+    else hear({ ...message, carried: new Uint8Array(await uncarry(pipe, message.carried)) });
+  }
+
+  function hear(message: FromProcess): void {
     if (ended) return;
     if (message.type === 'calls') calls?.port.postMessage(message.message);
     else if (message.type === 'entered') listener.onEntered(message.name);
     else if (message.type === 'threw') thrown = message.text;
     else listener.onMessage(message);
-  });
+  }
+
   for (const pipe of [child.stdout, child.stderr]) {
+    let taken = 0;
     pipe?.setEncoding('utf8').on('data', (text: string) => {
       lastText = (lastText + text).slice(-LAST_TEXT_LENGTH);
       options.onOutput(text);
+      taken += text.length;
+      if (taken < OUTPUT_PER_PAUSE) return;
+      // Code that prints without end waits for its pipe; the worker does not read all day.
+      taken = 0;
+      pipe.pause();
+      clock.schedule(OUTPUT_PAUSE_MS, () => pipe.resume());
     });
   }
   child.on('error', (error) => end({ reason: `could not be started: ${error.message}`, outOfMemory: false }));
@@ -74,7 +106,10 @@ export function startProcessHost(listener: HostListener, options: ProcessHostOpt
 
   return {
     sharesMemory: false,
-    post: send,
+    post(message) {
+      const carries = message.type === 'run' && message.carried instanceof Uint8Array;
+      send(carries ? { ...message, carried: carry(pipe, message.carried) } : message);
+    },
     memoryBytes: () => residentBytes(child),
     async end() {
       if (!ended) calls?.[Symbol.dispose]();

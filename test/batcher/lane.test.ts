@@ -18,6 +18,7 @@ function piece(lane: Lane, sequence: number, { rows = 1, deadlineMs = Number.POS
     rows,
     arrivedMs: sequence,
     deadlineMs,
+    expectedMs: null,
     bytes: 100,
     traceparent: '',
     partTraceparent: '',

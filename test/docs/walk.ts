@@ -10,7 +10,7 @@
  *     <!-- walk: stop -->           Ctrl-C in the terminal that was opened last (no block follows)
  *
  * One shell types everything, so `cd`, `export` and `alias` hold for what follows. It begins in the root of the repository. `$WALK` is an empty
- * folder of the walk. The ports 8500 and 8501 are replaced by free ones, and servers keep their imports to themselves.
+ * folder of the walk, and `mktemp` makes its files there. The ports 8500 and 8501 are replaced by free ones, and servers keep their imports to themselves.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -93,6 +93,7 @@ export async function takeWalk(page: string): Promise<readonly WalkOutput[]> {
   const shell = openShell({
     ...process.env,
     WALK: join(folder, 'home'),
+    TMPDIR: join(folder, 'home'),
     HEADRACE_PORT: `${grpcPort}`,
     HEADRACE_REST_API_PORT: `${restPort}`,
     HEADRACE_IMPORT_CACHE_DIR: join(folder, 'imports'),
@@ -209,6 +210,8 @@ interface Server {
 }
 
 async function startServer(shell: Shell, command: string, log: string): Promise<Server> {
+  // The log of a server that was stopped would say that this one is up.
+  rmSync(log, { force: true });
   const started = await shell.type(`(\n${command}\n) > '${log}' 2>&1 &\necho $!`);
   const pid = Number(started.stdout);
   const printed = () => (existsSync(log) ? readFileSync(log, 'utf8') : '');

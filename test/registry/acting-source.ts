@@ -1,3 +1,4 @@
+import { writeFileSync } from 'node:fs';
 import { rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
@@ -5,11 +6,11 @@ import { join } from 'node:path';
  * A module of sources whose behaviour a test decides: the location is a JSON file, read at each question. `{versions}` is answered; `{act}` is
  * done instead. Sources that begin and end write a line to `diary`.
  */
-export async function writeActingModule(folder: string): Promise<{ readonly file: string; readonly diary: string }> {
+export function writeActingModule(folder: string): { readonly file: string; readonly diary: string } {
   const file = join(folder, 'acting.ts');
   const diary = join(folder, 'diary.txt');
-  await writeFile(diary, '');
-  await writeFile(
+  writeFileSync(diary, '');
+  writeFileSync(
     file,
     `import { appendFileSync, readFileSync } from 'node:fs';
 const diary = ${JSON.stringify(diary)};

@@ -1,6 +1,8 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
+import { createMemoryStateStore } from '#mesh/state-store-memory.ts';
+import type { RegistryDeps } from '../../services/registry/index.ts';
 import { say, writeActingModule } from './acting-source.ts';
 import { type ControlPlane, startControlPlane } from './harness.ts';
 
@@ -10,7 +12,7 @@ const PATIENT = '--user_code_call_limit_ms=100000000';
 /** A control plane with a registry whose models `names` are found by the acting module, and a worker. */
 async function startActing(names: readonly string[], flags: readonly string[] = [PATIENT]) {
   const plane = await startControlPlane();
-  const { file, diary } = await writeActingModule(plane.folder);
+  const { file, diary } = writeActingModule(plane.folder);
   const location = (name: string) => join(plane.folder, `${name}.json`);
   const paths = new Map<string, string>();
   for (const name of names) {
@@ -20,8 +22,8 @@ async function startActing(names: readonly string[], flags: readonly string[] = 
   }
   const config = names.map((name) => `config { name: "${name}" base_path: "acting:${location(name)}" }`).join(' ');
   await plane.worker('worker-a');
-  const start = () =>
-    plane.registry([`--source_modules=acting=${file}`, ...flags], { defaultConfigText: `model_config_list { ${config} }` });
+  const start = (extra: Partial<RegistryDeps> = {}) =>
+    plane.registry([`--source_modules=acting=${file}`, ...flags], { defaultConfigText: `model_config_list { ${config} }`, ...extra });
   const registry = await start();
   const pathOf = (name: string) => paths.get(name) ?? '';
   return { plane, registry, start, location, pathOf, diary: () => readFile(diary, 'utf8') };
@@ -179,6 +181,20 @@ describe('sources and leadership', () => {
     await plane.clock.advance(3000);
     for (let rounds = 0; rounds < 100 && (await diary()) !== 'begin m\nend m\nbegin m\n'; rounds++) await plane.clock.advance(20);
     for (const { models } of plane.updates.slice(before)) expect(models[0]?.versions[0]).toMatchObject({ version: 1, routable: true });
+  });
+
+  test('a leader that knows nothing from before, and whose source fails, keeps what workers hold', async () => {
+    const { plane, registry, start, location, pathOf } = await startActing(['m']);
+    await using _plane = plane;
+    await plane.until(() => plane.version('m', 1)?.routable);
+    await say(location('m'), { act: 'throw' });
+    await registry[Symbol.asyncDispose]();
+    await start({ store: createMemoryStateStore({ clock: plane.clock }) });
+    await plane.until(() => plane.version('m', 1)?.routable && status(plane, 'm').includes('on fire'));
+    await plane.clock.advance(5000);
+    expect(plane.version('m', 1)).toMatchObject({ state: 'AVAILABLE', routable: true });
+    await say(location('m'), { versions: [{ version: 2, path: pathOf('m') }] });
+    await plane.until(() => plane.version('m', 2)?.routable && plane.version('m', 1)?.state === 'END');
   });
 
   test('a source that is no longer configured is stopped', async () => {

@@ -2,7 +2,7 @@ import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { DTYPES, type DType, elementCount, packStrings, type Tensor, unpackStrings } from '#mesh/tensor.ts';
 import { assembleInputs, checkBatchedOutputs, cutRows, type PartRows } from '../../services/worker-gpu/batch-assembly.ts';
-import type { RunInput } from '../../services/worker-gpu/executor.ts';
+import type { RunInput } from '../../services/worker-gpu/run-tensors.ts';
 
 /** The tensor that an executor would see, in a place full of somebody else's bytes. */
 function placed(input: RunInput | undefined): Tensor {

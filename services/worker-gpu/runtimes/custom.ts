@@ -65,7 +65,10 @@ async function load(request: LoadRequest, { states, calls }: Thread): Promise<Lo
       );
       return checkedResults(module.name, signature, { outputs, rows: rowsOf(signature, inputs) }, results);
     },
-    close: () => guarded(module, `unloading ${path}`, () => opened.disposeAsync()),
+    async close() {
+      await guarded(module, `unloading ${path}`, () => opened.disposeAsync());
+      await calls.flush();
+    },
   };
 }
 

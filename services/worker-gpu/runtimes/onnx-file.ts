@@ -7,14 +7,14 @@ import type { UnrankedNames } from './onnx-graph.ts';
 /**
  * Looks at a model file before onnxruntime does: returns the inputs and outputs that declare no shape, and throws what can be said more clearly
  * here. NOT_FOUND: weights in another file that is not there; INVALID_ARGUMENT: weights outside of the folder; DATA_LOSS: not an ONNX model.
- * An `.ort` file is in onnxruntime's own format and is left to it.
+ * `weightsFolder`: where those other files are looked for. An `.ort` file is in onnxruntime's own format and is left to it.
  */
-export function inspectModelFile(path: string): UnrankedNames {
+export function inspectModelFile(path: string, weightsFolder = dirname(path)): UnrankedNames {
   if (path.endsWith('.ort')) return new Set();
   const header = readOnnxHeaderFile(path);
   for (const file of header.externalFiles) {
-    const weights = join(dirname(path), file);
-    const fromFolder = relative(dirname(path), weights);
+    const weights = join(weightsFolder, file);
+    const fromFolder = relative(weightsFolder, weights);
     if (isAbsolute(file) || fromFolder.startsWith('..'))
       throw new ServeError('INVALID_ARGUMENT', `${path}: its weights are in ${file}, outside of its folder`);
     if (!existsSync(weights)) throw new ServeError('NOT_FOUND', `${path}: its weights are in ${file}, which does not exist`);

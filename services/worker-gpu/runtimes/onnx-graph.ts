@@ -18,6 +18,8 @@ export interface GraphValue {
 export interface Graph {
   readonly inputs: readonly GraphValue[];
   readonly outputs: readonly GraphValue[];
+  /** Some custom op in it does not keep rows apart. */
+  readonly mixesRows?: boolean;
 }
 
 /** onnxruntime's type names and ours. */

@@ -25,11 +25,25 @@ export interface OpenGraph {
 /** How sessions are made: see `LoadRequest`. */
 export type SessionRequest = Pick<LoadRequest, 'executionProviders' | 'intraOpThreads' | 'interOpThreads'>;
 
+/** How a model file becomes the model that is opened. */
+export interface ModelAdditions {
+  /** Fields of a ModelProto that are appended: functions of custom ops. */
+  readonly functions?: Uint8Array;
+  /** Where weights in other files lie; default: beside the model. */
+  readonly weightsFolder?: string;
+}
+
 /** Opens a file. What cannot be had as asked for is said in `remarks`. Rejects with ServeError that names the file. */
-export async function openGraph(path: string, request: SessionRequest, remarks: string[]): Promise<OpenGraph> {
+export async function openGraph(
+  path: string,
+  request: SessionRequest,
+  remarks: string[],
+  additions: ModelAdditions = {},
+): Promise<OpenGraph> {
   if (!existsSync(path)) throw new ServeError('NOT_FOUND', `${path} does not exist`);
-  const unranked = inspectModelFile(path);
-  const source = await guardedSource(path, remarks);
+  const { weightsFolder = dirname(path) } = additions;
+  const unranked = inspectModelFile(path, weightsFolder);
+  const source = await guardedSource(path, remarks, additions);
   const preferred = request.executionProviders.filter((provider) => provider !== 'cpu');
   const beforeCpu = request.executionProviders.indexOf('cpu');
   const providers = beforeCpu < 0 ? preferred : request.executionProviders.slice(0, beforeCpu);
@@ -54,23 +68,27 @@ export async function openGraph(path: string, request: SessionRequest, remarks: 
 interface ModelSource {
   readonly path: string;
   readonly bytes: Uint8Array | undefined;
+  readonly weightsFolder: string;
 }
 
-/** The file itself, or its guarded bytes when it has divisions that could end the process. */
-async function guardedSource(path: string, remarks: string[]): Promise<ModelSource> {
+/** The file itself; its bytes when functions are added, when its weights lie elsewhere, and, guarded, when it has divisions that could end the process. */
+async function guardedSource(path: string, remarks: string[], { functions, weightsFolder }: ModelAdditions): Promise<ModelSource> {
   if (path.endsWith('.ort')) {
     remarks.push(`${path}: an .ort file cannot be guarded against integer division by -1 that traps`);
-    return { path, bytes: undefined };
+    return { path, bytes: undefined, weightsFolder: dirname(path) };
   }
-  const { guarded, unknown } = guardIntegerDivision(readOnnxSkeletonFile(path));
+  const added = (model: Uint8Array) => (functions === undefined ? model : Buffer.concat([model, functions]));
+  const { guarded, unknown } = guardIntegerDivision(added(readOnnxSkeletonFile(path)));
   for (const output of unknown) remarks.push(`${path}: the division that gives ${output} is not guarded, its element type is unknown`);
-  return { path, bytes: guarded === 0 ? undefined : guardIntegerDivision(await readFile(path)).model };
+  const place = { path, weightsFolder: weightsFolder ?? dirname(path) };
+  if (guarded === 0 && functions === undefined && weightsFolder === undefined) return { ...place, bytes: undefined };
+  const model = added(await readFile(path));
+  return { ...place, bytes: guarded === 0 ? model : guardIntegerDivision(model).model };
 }
 
-function createSession({ path, bytes }: ModelSource, options: InferenceSession.SessionOptions): Promise<InferenceSession> {
+function createSession({ path, bytes, weightsFolder }: ModelSource, options: InferenceSession.SessionOptions): Promise<InferenceSession> {
   if (bytes === undefined) return InferenceSession.create(path, options);
-  // Weights in other files are looked for beside the model.
-  const folder = { model_external_initializers_file_folder_path: dirname(path) };
+  const folder = { model_external_initializers_file_folder_path: weightsFolder };
   return InferenceSession.create(bytes, { ...options, extra: { session: { ...(options.extra?.session as object), ...folder } } });
 }
 

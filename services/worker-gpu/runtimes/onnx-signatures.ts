@@ -113,7 +113,8 @@ export function bindSignature(key: string, entry: SignatureEntry, graph: Graph |
     outputs.set(alias, { type: 'fetch', onnx: output.onnx });
     outputSpecs[alias] = toSpec(output, value);
   }
-  const batchable = entry.batchable ?? [...fed.values(), ...fetched].every(({ shape }) => shape === null || shape[0] === -1);
+  const hasRows = [...fed.values(), ...fetched].every(({ shape }) => shape === null || shape[0] === -1);
+  const batchable = entry.batchable ?? (hasRows && graph?.mixesRows !== true);
   return { signature: { method: entry.method, inputs: inputSpecs, outputs: outputSpecs, batchable }, model: entry.model, inputs, outputs };
 }
 

@@ -2,32 +2,33 @@
 import { existsSync } from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { env, type InferenceSession, type Tensor as OrtTensor } from 'onnxruntime-node';
+import { env } from 'onnxruntime-node';
 import { ServeError } from '#mesh/errors.ts';
 import type { NamedTensors, Tensor } from '#mesh/tensor.ts';
-import type { LoadedModel, LoadRequest, Runtime } from '../runtime.ts';
+import { readPlan } from '../../../savedmodel/plan/run/index.ts';
+import type { LoadedModel, LoadRequest, Runtime, RuntimeHost } from '../runtime.ts';
 import { HOST_OPS } from './host-ops.ts';
-import { type OpenGraph, openGraph, runSession } from './onnx-session.ts';
+import { type NamedValue, type OpenModel, openModel } from './onnx-model.ts';
 import { type BoundSignature, bindSignature, deriveSignature, needsGraph } from './onnx-signatures.ts';
-import { fromOrtTensor, toOrtTensor } from './onnx-tensors.ts';
 import { parseExamples } from './parse-example.ts';
 import { parseSignaturesFile } from './signatures-file.ts';
 
 /** The module's entry: see `runtime.ts`. */
-export function createRuntime(): Runtime {
+export function createRuntime({ enter = () => {} }: RuntimeHost = {}): Runtime {
   // What onnxruntime would print (a provider that is not there) is said in `remarks`.
   env.logLevel = 'fatal';
-  return { load };
+  return { load: (request) => load(request, enter) };
 }
 
-async function load(request: LoadRequest): Promise<LoadedModel> {
+async function load(request: LoadRequest, enter: NonNullable<RuntimeHost['enter']>): Promise<LoadedModel> {
   const remarks: string[] = [];
-  const graphs = new Map<string, OpenGraph>();
-  const open = async (file: string): Promise<OpenGraph> => {
-    const known = graphs.get(file);
+  const models = new Map<string, OpenModel>();
+  const plan = request.preparedFolder === undefined ? undefined : await readPlan(request.preparedFolder);
+  const open = async (file: string): Promise<OpenModel> => {
+    const known = models.get(file);
     if (known) return known;
-    const opened = await openGraph(join(request.path, file), request, remarks);
-    graphs.set(file, opened);
+    const opened = await openModel({ request, file, plan, enter }, remarks);
+    models.set(file, opened);
     return opened;
   };
   try {
@@ -36,26 +37,26 @@ async function load(request: LoadRequest): Promise<LoadedModel> {
       description: {
         signatures: Object.fromEntries(Object.entries(bound).map(([key, { signature }]) => [key, signature])),
         stateful,
-        executionProvider: [...graphs.values()][0]?.executionProvider ?? 'cpu',
+        executionProvider: [...models.values()][0]?.executionProvider ?? 'cpu',
         remarks,
       },
       async run(signature, outputs, inputs) {
         const plan = Object.hasOwn(bound, signature) ? bound[signature] : undefined;
         if (plan === undefined) throw new ServeError('FAILED_PRECONDITION', `Serving signature key "${signature}" not found.`);
-        return runSignature(plan, graphs.get(plan.model)?.session, outputs, inputs);
+        return runSignature(plan, models.get(plan.model), outputs, inputs);
       },
       async close() {
-        for (const { session } of graphs.values()) await session.release();
-        graphs.clear();
+        for (const model of models.values()) await model.release();
+        models.clear();
       },
     };
   } catch (caught) {
-    for (const { session } of graphs.values()) await session.release();
+    for (const model of models.values()) await model.release();
     throw caught;
   }
 }
 
-async function bindFolder(folder: string, open: (file: string) => Promise<OpenGraph>) {
+async function bindFolder(folder: string, open: (file: string) => Promise<OpenModel>) {
   const model = await findModel(folder);
   const path = join(folder, 'signatures.json');
   if (!existsSync(path)) {
@@ -89,35 +90,36 @@ async function findModel(folder: string): Promise<string | undefined> {
 
 async function runSignature(
   plan: BoundSignature,
-  session: InferenceSession | undefined,
+  model: OpenModel | undefined,
   outputs: readonly string[],
   inputs: NamedTensors,
 ): Promise<readonly Tensor[]> {
-  const fetches: string[] = [];
+  const fetches: NamedValue[] = [];
   for (const alias of outputs) {
     const output = plan.outputs.get(alias);
     if (output === undefined) throw new ServeError('INVALID_ARGUMENT', `output tensor alias not found in signature: ${alias}`);
-    if (output.type === 'fetch') fetches.push(output.onnx);
+    if (output.type === 'fetch') fetches.push({ alias, onnx: output.onnx });
   }
-  const fetched = fetches.length === 0 || session === undefined ? {} : await runSession(session, fetches, feedsOf(plan, inputs));
+  const fetched = fetches.length === 0 || model === undefined ? [] : await model.run(fetches, feedsOf(plan, inputs));
+  const computed = new Map(fetches.map(({ alias }, index) => [alias, fetched[index]]));
   return outputs.map((alias) => {
     const output = plan.outputs.get(alias);
     if (output?.type === 'host') return HOST_OPS[output.op](inputOf(inputs, output.input));
-    const value = output && fetched[output.onnx];
-    if (!value) throw new ServeError('INTERNAL', `onnxruntime did not compute the output ${alias}`);
-    return fromOrtTensor(alias, value);
+    const value = computed.get(alias);
+    if (!value) throw new ServeError('INTERNAL', `the output ${alias} was not computed (this is a bug)`);
+    return value;
   });
 }
 
-function feedsOf(plan: BoundSignature, inputs: NamedTensors): Record<string, OrtTensor> {
-  const feeds: Record<string, OrtTensor> = {};
+function feedsOf(plan: BoundSignature, inputs: NamedTensors): Parameters<OpenModel['run']>[1] {
+  const feeds: (NamedValue & { readonly tensor: Tensor })[] = [];
   for (const [alias, input] of plan.inputs) {
     const tensor = inputOf(inputs, alias);
     const wanted = plan.signature.inputs[alias]?.dtype;
     if (tensor.dtype !== wanted) throw new ServeError('INVALID_ARGUMENT', `input ${alias} is ${wanted}, but ${tensor.dtype} is provided`);
-    if (input.type === 'feed') feeds[input.onnx] = toOrtTensor(alias, tensor);
+    if (input.type === 'feed') feeds.push({ alias, onnx: input.onnx, tensor });
     if (input.type === 'examples') {
-      for (const [onnx, column] of parseExamples(tensor, input.features)) feeds[onnx] = toOrtTensor(onnx, column);
+      for (const [onnx, column] of parseExamples(tensor, input.features)) feeds.push({ alias: onnx, onnx, tensor: column });
     }
   }
   return feeds;

@@ -19,6 +19,8 @@ export interface OpenCall extends Disposable {
 export interface UserCalls {
   /** `undefined`: what runs belongs to no request. */
   open(context: RunContext | undefined): OpenCall;
+  /** Resolves when the main thread has heard all that was said before: what ends this thread may come next. */
+  flush(): Promise<void>;
   log(module: string, message: string, facts: Readonly<Record<string, string | number | boolean>>): void;
 }
 
@@ -32,10 +34,15 @@ interface Waiting {
 export function createUserCalls(port: CallPort | undefined, clock: Clock): UserCalls {
   const waiting = new Map<number, Waiting>();
   const aborting = new Map<number, AbortController>();
+  const flushing: (() => void)[] = [];
   let calls = 0;
   let open = 0;
 
   port?.on('message', (message: ToUserCode) => {
+    if (message.type === 'flushed') {
+      flushing.shift()?.();
+      return;
+    }
     if (message.type === 'abort') {
       aborting.get(message.run)?.abort(new ServeError(message.code, message.message));
       return;
@@ -49,7 +56,25 @@ export function createUserCalls(port: CallPort | undefined, clock: Clock): UserC
 
   const post = (message: FromUserCode, transfer: readonly ArrayBuffer[] = []) => port?.postMessage(message, transfer);
 
+  /** While something is under way the thread must not end for want of anything to wait for: answers come by this port. */
+  function hold(): Disposable {
+    if (++open === 1) port?.ref();
+    return {
+      [Symbol.dispose]() {
+        if (--open === 0) port?.unref();
+      },
+    };
+  }
+
   return {
+    async flush() {
+      if (port === undefined) return;
+      using _held = hold();
+      await new Promise<void>((resolve) => {
+        flushing.push(resolve);
+        post({ type: 'flush' });
+      });
+    },
     log: (module, message, facts) => post({ type: 'log', module, message: String(message), facts: { ...facts } }),
     open(context) {
       const controller = new AbortController();
@@ -58,8 +83,7 @@ export function createUserCalls(port: CallPort | undefined, clock: Clock): UserC
       const budgetMs = context?.budgetMs ?? Number.POSITIVE_INFINITY;
       let ended = false;
       aborting.set(run, controller);
-      // While it runs the thread must not end for want of anything to wait for: the answer comes by this port.
-      if (++open === 1) port?.ref();
+      const held = hold();
       return {
         signal: controller.signal,
         remainingMs: () => Math.max(0, budgetMs - (clock.now() - startedMs)),
@@ -94,7 +118,7 @@ export function createUserCalls(port: CallPort | undefined, clock: Clock): UserC
             waiting.delete(call);
             asked.reject(new ServeError('CANCELLED', 'the batch had ended before the call was answered'));
           }
-          if (--open === 0) port?.unref();
+          held[Symbol.dispose]();
         },
       };
     },

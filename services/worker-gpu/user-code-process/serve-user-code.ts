@@ -2,8 +2,10 @@
  * The body of a guarded executor's process. It does one thing at a time, in order, while its event loop turns: code of users may wait for files,
  * timers and other servables.
  */
+import { Socket } from 'node:net';
 import { MessageChannel } from 'node:worker_threads';
 import { createSystemClock } from '#mesh/clock.ts';
+import { BYTE_PIPE_FD, carry, createBytePipe, uncarry } from '../byte-pipe.ts';
 import type { FromUserCode } from '../call-protocol.ts';
 import type { FromProcess, FromThread, ModelKey, ToProcess, ToThread } from '../executor-protocol.ts';
 import { createExecutorWork, type PlaceOutputs, placeOutputs, type RunMessage, viewInputs } from '../executor-work.ts';
@@ -22,6 +24,7 @@ export interface GuardedProcess {
 export function serveUserCode(host: GuardedProcess): void {
   const clock = createSystemClock();
   const { port1: calls, port2: userCalls } = new MessageChannel();
+  const pipe = createBytePipe(new Socket({ fd: BYTE_PIPE_FD, readable: true, writable: true }));
   const names = new Map<ModelKey, readonly string[]>();
   const meter = createCallMeter(clock, (name) => send({ type: 'entered', ...(name === undefined ? {} : { name }) }));
   const work = createExecutorWork(clock, { calls: userCalls, enter: meter.enter });
@@ -40,12 +43,19 @@ export function serveUserCode(host: GuardedProcess): void {
       names.delete(message.model);
       return work.unload(message.model);
     }
-    return meter.measure(names.get(message.model) ?? [], () => work.run(message, () => inputsOf(message), placeFor(message)));
+    const { model, inputs, carried } = message;
+    const memory = carried === undefined ? undefined : await uncarry(pipe, carried);
+    return meter.measure(names.get(model) ?? [], () => work.run(message, () => viewInputs(inputs, memory), placeFor(message)));
   }
 
   host.on('message', (message) => {
     if (message.type === 'calls') calls.postMessage(message.message);
-    else last = last.then(async () => send(await handle(message)));
+    else
+      last = last.then(async () => {
+        const answer = await handle(message);
+        const carries = answer.type === 'ran' && answer.carried instanceof Uint8Array;
+        send(carries ? { ...answer, carried: carry(pipe, answer.carried) } : answer);
+      });
   });
   calls.on('message', (message: FromUserCode) => send({ type: 'calls', message }));
 
@@ -55,11 +65,6 @@ export function serveUserCode(host: GuardedProcess): void {
   const leave = (caught: unknown) => send({ type: 'threw', text: textOf(caught) }, () => host.exit(1));
   host.on('uncaughtException', leave);
   host.on('unhandledRejection', leave);
-}
-
-function inputsOf({ inputs, carried }: RunMessage) {
-  // A copy: what came lies at any address, and tensors start at multiples of 8.
-  return viewInputs(inputs, carried === undefined ? undefined : new Uint8Array(carried).buffer);
 }
 
 function placeFor({ outputs: names }: RunMessage): PlaceOutputs {

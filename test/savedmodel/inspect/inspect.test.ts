@@ -207,7 +207,7 @@ describe('headrace inspect', () => {
 (hasTranscripts ? describe : describe.skip)('headrace inspect on models of others (skipped without ../shared)', () => {
   test('names the op, the node and the function that cannot be served', async () => {
     const { output, exitCode } = await runInspect([sharedPath('models', 'zero_out')], planned);
-    expect(output).toContain('UNIMPLEMENTED: op ZeroOut of node ZeroOut in the main graph is not supported\n');
+    expect(output).toContain('UNIMPLEMENTED: op ZeroOut of node ZeroOut in the main graph is not supported; --op_library names modules');
     expect(exitCode).toBe(1);
   });
 

@@ -1,6 +1,6 @@
 /** Finds the nodes of an ONNX model that onnxruntime cannot run: those of custom ops. */
 import type { NodeParts, OnnxParts } from '#proto/onnx-parts.ts';
-import { RUNTIME_DOMAINS } from '../../../../savedmodel/ops/function-call.ts';
+import { RUNTIME_DOMAINS } from '../../../../savedmodel/ops/runtime-domains.ts';
 
 /** A node of a custom op. */
 export interface CustomNode {

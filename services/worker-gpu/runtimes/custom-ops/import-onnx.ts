@@ -24,11 +24,7 @@ import { toLoadError } from '../onnx-errors.ts';
 import { DTYPE_OF } from '../onnx-graph.ts';
 import { type CustomNode, customNodes, nodeName } from './custom-nodes.ts';
 import { cutModel } from './cut-model.ts';
-
-/** What the file of functions is called that a model file of a plan's folder needs appended. */
-export function functionsFile(modelFile: string): string {
-  return `${modelFile}.functions`;
-}
+import { functionsFile } from './functions-file.ts';
 
 const CONSTANTS_ALIGNMENT = 8;
 const NO_PROGRAM: Program = { slotCount: 0, inputs: [], outputs: [], steps: [] };

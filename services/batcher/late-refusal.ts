@@ -1,0 +1,27 @@
+import type { Refusal } from './admission.ts';
+import type { Lane } from './lane.ts';
+import type { Ahead } from './pace.ts';
+import * as refusals from './refusals.ts';
+
+/** What a request of these rows finds before it in a lane. */
+export function aheadOf({ group, queuedRows, queuedPieces }: Lane, rows: number): Ahead {
+  const shares = group.limits.maxRows > 0 && rows > 0;
+  return { units: unitsOf(rows), queuedUnits: shares ? queuedRows : queuedPieces, batchUnits: shares ? group.limits.maxRows : 1 };
+}
+
+/** A batch, or a request, in units of a lane's pace. */
+export function unitsOf(rows: number): number {
+  return Math.max(1, rows);
+}
+
+/**
+ * Refuses a request that would almost certainly wait for its deadline in vain; null: it may enter. Executing it would be work for nobody, at the
+ * cost of one that can be answered.
+ */
+export function lateRefusal(
+  { group, pace }: Lane,
+  request: { readonly ahead: Ahead; readonly expectedMs: number; readonly budgetMs: number },
+): Refusal | null {
+  const waitMs = pace.boundMs(request.expectedMs);
+  return waitMs <= request.budgetMs || !pace.knows(request.ahead) ? null : refusals.tooLate(group, waitMs, request.budgetMs);
+}
