@@ -15,7 +15,7 @@ export interface Loader {
   /** Memory that it will take, in bytes, known without loading it. */
   estimate(): number | Promise<number>;
   load(context: LoadContext): ServableVersion | Promise<ServableVersion>;
-  /** Gives everything back. Not called when the thread died. */
+  /** Gives everything back. Called after a `load` that succeeded; not when the process died. */
   unload?(): void | Promise<void>;
 }
 
@@ -38,7 +38,12 @@ export interface ServableVersion {
   readonly signatures: Readonly<Record<string, ServableSignature>>;
   /** It keeps state between requests: then no request is executed twice. Default false. */
   readonly stateful?: boolean;
-  /** Answers one batch: a tensor for each output of the signature (or at least for each of `context.outputs`). */
+  /**
+   * Answers one batch: a tensor for each output of the signature (or at least for each of `context.outputs`), with one row for each row of the
+   * inputs where the signature is batchable. Inputs are valid until it settles, and not to be changed. An Error that it throws fails the requests
+   * of the batch: with the status that its `code` names (`NOT_FOUND`) and its text, or else as INTERNAL with the module's name. Requests of a
+   * batch that failed run again, each alone, unless the servable is stateful.
+   */
   run(signature: string, inputs: Readonly<Record<string, TypedTensor>>, context: CallContext): NamedResults | Promise<NamedResults>;
 }
 
@@ -72,7 +77,8 @@ export interface CallContext {
   remainingMs(): number;
   /**
    * Calls another servable through the mesh, within this call's deadline. Rejects with an Error whose `code` is the status code and whose
-   * message is what a client would see.
+   * message is what a client would see. Refused with FAILED_PRECONDITION: a call back to a servable that waits for this one, or to another
+   * servable of the same module, which would need the executor that this one has.
    */
   infer(request: InferOther): Promise<NamedResults>;
 }

@@ -17,8 +17,8 @@ export interface Claim {
 
 /** Holds blobs for others and fetches theirs. */
 export interface BlobStore extends AsyncDisposable {
-  /** Holds bytes until released. The bytes must not change while held. */
-  hold(bytes: Uint8Array): Claim;
+  /** Holds bytes until released. The bytes must not change while held. `onReleased` is called once they are, whoever had it done. */
+  hold(bytes: Uint8Array, onReleased?: () => void): Claim;
   /** Lets go of a blob; a claim on it is NOT_FOUND from then on. Releasing twice does nothing. */
   release(claimId: ClaimId): void;
   /** Bytes held now, for metrics. */
@@ -53,7 +53,7 @@ export interface BlobStoreOptions {
 export function startBlobStore(options: BlobStoreOptions): BlobStore {
   const { transport, subjects, id, window = 4 } = options;
   const chunkBytes = Math.min(options.chunkBytes ?? 512 * 1024, Math.floor(transport.maxPayloadBytes / 2));
-  const blobs = new Map<ClaimId, Uint8Array>();
+  const blobs = new Map<ClaimId, { readonly bytes: Uint8Array; readonly onReleased: (() => void) | undefined }>();
   const nextClaimId = createSequence<ClaimId>();
   let heldBytes = 0;
 
@@ -76,14 +76,17 @@ export function startBlobStore(options: BlobStoreOptions): BlobStore {
     const length = question.f64();
     const isChunk = Number.isSafeInteger(start) && start >= 0 && Number.isSafeInteger(length) && length > 0;
     if (!isChunk) throw new ServeError('DATA_LOSS', `a chunk of ${length} bytes at ${start} of claim ${claimId} was asked for`);
-    const blob = blobs.get(claimId);
+    const blob = blobs.get(claimId)?.bytes;
     // An empty answer says "not held": a chunk is never empty.
     transport.publish(replyTo, blob === undefined ? new Uint8Array(0) : blob.subarray(start, start + length));
   }
 
   function release(claimId: ClaimId): void {
-    heldBytes -= blobs.get(claimId)?.byteLength ?? 0;
+    const held = blobs.get(claimId);
+    if (held === undefined) return;
+    heldBytes -= held.bytes.byteLength;
     blobs.delete(claimId);
+    held.onReleased?.();
   }
 
   async function fetchChunk(claim: Claim, start: number, signal: AbortSignal, timeoutMs: number): Promise<Uint8Array> {
@@ -103,9 +106,9 @@ export function startBlobStore(options: BlobStoreOptions): BlobStore {
     get heldBytes() {
       return heldBytes;
     },
-    hold(bytes) {
+    hold(bytes, onReleased) {
       const claimId = nextClaimId();
-      blobs.set(claimId, bytes);
+      blobs.set(claimId, { bytes, onReleased });
       heldBytes += bytes.byteLength;
       return { holder: id, claimId, byteLength: bytes.byteLength };
     },
@@ -116,7 +119,7 @@ export function startBlobStore(options: BlobStoreOptions): BlobStore {
     },
     async fetch(claim, { signal, timeoutMs, into }) {
       if (claim.holder === id) {
-        const own = blobs.get(claim.claimId);
+        const own = blobs.get(claim.claimId)?.bytes;
         if (own === undefined) throw notHeld(claim);
         if (own.byteLength !== claim.byteLength)
           throw new ServeError('DATA_LOSS', `claim ${claim.claimId} has ${own.byteLength} bytes, not ${claim.byteLength}`);

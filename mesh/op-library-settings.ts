@@ -15,7 +15,7 @@ export const OP_LIBRARY_SETTINGS = {
     name: 'allow_model_code',
     type: 'bool',
     default: false,
-    help: 'Version folders may bring code: modules of custom ops in ops/ and assets.extra/ops/. Whoever can write a model folder can then run code on workers, on threads with a time and memory limit.',
+    help: 'Version folders may bring code: modules of custom ops in ops/ and assets.extra/ops/. Whoever can write a model folder can then run code on workers, apart from everything else with a time and memory limit.',
     group: 'Headrace',
     treatment: 'honoured',
   },

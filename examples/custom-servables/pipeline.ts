@@ -64,8 +64,17 @@ interface Grey {
 function greyOf(file: Uint8Array): Grey {
   const isPng = file[0] === 0x89 && file[1] === 0x50;
   if (isPng) return decodePng(file, 1, false);
-  if (file[0] === 0xff && file[1] === 0xd8)
-    return decodeJpeg(file, { channels: 1, ratio: 1, fancyUpscaling: true, method: 'accurate', recover: false });
+  if (file[0] === 0xff && file[1] === 0xd8) {
+    const { channels, data, ...size } = decodeJpeg(file, {
+      channels: 0,
+      ratio: 1,
+      fancyUpscaling: true,
+      method: 'accurate',
+      recover: false,
+    });
+    // The green of a pixel is most of its lightness.
+    return { ...size, data: channels === 1 ? data : data.filter((_, index) => index % channels === 1) };
+  }
   throw Object.assign(new Error('an image is neither a PNG nor a JPEG'), { code: 'INVALID_ARGUMENT' });
 }
 

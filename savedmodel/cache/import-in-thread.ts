@@ -65,7 +65,13 @@ export function importInThread(
     const thread = new Worker(new URL('./import-thread.ts', import.meta.url), {
       workerData: order,
       resourceLimits: { maxOldGenerationSizeMb: HEAP_MEGABYTES },
+      // What user code prints must not stand among the lines of this process's log.
+      ...(order.modules === undefined ? {} : { stdout: true, stderr: true }),
     });
+    if (order.modules !== undefined) {
+      thread.stdout.resume();
+      thread.stderr.resume();
+    }
     let outcome: (() => void) | undefined;
     let running: string | null = null;
     const onBreach = (error: ServeError) => {
@@ -83,8 +89,11 @@ export function importInThread(
       else if (message.type === 'user-code') {
         running = message.name;
         watch?.running(running);
-      } else if (message.type === 'done') outcome ??= resolve;
-      else outcome ??= () => reject(failureOf(message));
+      } else {
+        outcome ??= message.type === 'done' ? resolve : () => reject(failureOf(message));
+        // Timers of user code would keep it for ever; all that is to be written is written.
+        if (order.modules !== undefined) void thread.terminate();
+      }
     });
     thread.on('error', (cause: unknown) => {
       const outOfMemory = codeOf(cause) === 'ERR_WORKER_OUT_OF_MEMORY';

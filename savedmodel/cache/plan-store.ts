@@ -106,6 +106,9 @@ export function createPlanStore(options: PlanStoreOptions): PlanStore {
       await importInThread(order, { signal, onProgress, ...bounds });
       // A plan of other content must not lie at this content's address.
       if (!sameFiles(files, await importing.relist())) throw new ServeError('ABORTED', `${folder} changed while it was imported`);
+      if (modules !== null && libraryDigest(await modulesFor(folder)) !== libraryDigest(modules)) {
+        throw new ServeError('ABORTED', `modules of custom ops changed while ${folder} was imported`);
+      }
     });
     if (startedMs !== undefined) onImported({ folder, tookMs: clock.now() - startedMs, byteLength: held.byteLength });
     return held;
@@ -222,8 +225,11 @@ interface Content {
 }
 
 function addressOf(digest: string, tags: readonly string[], modules: OpModuleLayers | null): string {
-  const opLibraryDigest = modules === null ? '' : digestOfModules([...modules.model, ...modules.configured]);
-  return planAddress({ digest, tags, opLibraryDigest });
+  return planAddress({ digest, tags, opLibraryDigest: libraryDigest(modules) });
+}
+
+function libraryDigest(modules: OpModuleLayers | null): string {
+  return modules === null ? '' : `${digestOfModules(modules.model)}/${digestOfModules(modules.configured)}`;
 }
 
 function obtained(held: HeldPlan, digest: string, modules: OpModuleLayers | null): ObtainedPlan {

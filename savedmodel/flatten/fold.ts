@@ -211,7 +211,9 @@ export class Fold {
 
   protected keep(node: FlatNode, inputs: readonly ValueRef[], controls: readonly FlatNode[]): FlatNode | null {
     const sameInputs = inputs.length === node.inputs.length && inputs.every((ref, index) => isSame(ref, node.inputs[index]));
-    const sameControls = controls.length === node.controls.length && controls.every((one, index) => one === node.controls[index]);
+    const sameControls =
+      controls === node.controls ||
+      (controls.length === node.controls.length && controls.every((one, index) => one === node.controls[index]));
     return this.keepAs(node, sameInputs && sameControls ? node : { ...node, inputs, controls });
   }
 
@@ -235,7 +237,7 @@ export class Fold {
 
   /** The new control edges; null when one comes from a node that never runs. A constant has always run: what it waits for takes its place. */
   protected controlsOf(node: FlatNode): readonly FlatNode[] | null {
-    if (node.controls.length === 0) return node.controls;
+    if (node.controls.every((before) => before.op !== 'Const' && this.ran.get(before) === before)) return node.controls;
     const controls = new Set<FlatNode>();
     for (const before of node.controls) {
       const now = this.ran.get(before);

@@ -8,6 +8,5 @@ const { exitCode, output, errors } = await runInspect(process.argv.slice(2), asy
   const library = await loadOpLibrary({ model: [], configured: await findOpModules(opLibrary) });
   return buildPlan(source, { onnxOps: ONNX_OPS, hostOps: HOST_STEP_OPS, library });
 });
-process.stdout.write(output);
-process.stderr.write(errors);
-process.exitCode = exitCode;
+// Timers of an op library would keep the process for ever.
+process.stdout.write(output, () => process.stderr.write(errors, () => process.exit(exitCode)));

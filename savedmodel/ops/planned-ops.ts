@@ -30,8 +30,9 @@ const RESOLVED = new RegExp(
     '(Stateful)?PartitionedCall|SymbolicGradient|(Stateless)?(If|While|Case)',
     '(Ref)?(Switch|Merge|Enter|Exit|NextIteration)|LoopCond',
     'VarHandleOp|Variable(V2)?|TemporaryVariable|AutoReloadVariable',
-    '(Mutable)?(Dense)?(HashTable|LookupTable).*|AnonymousHashTable|InitializeTable.*|LookupTable.*',
-    'Restore.*|Save.*|MergeV2Checkpoints|ShardedFilename)$',
+    '(Mutable)?(Dense)?HashTable(OfTensors)?(V2)?|AnonymousHashTable|InitializeTable(FromTextFile)?(V2)?',
+    'LookupTable(Find|Insert|Import|Export|Size|Remove)(V2)?',
+    'Restore(V2|Slice)?|Save(V2|Slices)?|MergeV2Checkpoints|ShardedFilename)$',
   ].join('|'),
 );
 

@@ -24,7 +24,8 @@ export class Rewriter {
 
   /** What stands for having run a node of the old graph. */
   ran(node: FlatNode): FlatNode | undefined {
-    return this.runs.has(node) ? this.runs.get(node) : node;
+    const known = this.runs.get(node);
+    return known === undefined && !this.runs.has(node) ? node : known;
   }
 
   /** Rewrites nodes into a region of their own, and gives it. */
@@ -58,14 +59,16 @@ export class Rewriter {
   }
 
   protected inputsOf(node: FlatNode): readonly ValueRef[] {
-    const inputs = node.inputs.map((ref) => this.moved(ref) ?? ref);
-    return inputs.every((ref, index) => isSame(ref, node.inputs[index])) ? node.inputs : inputs;
+    const isKept = node.inputs.every((ref) => {
+      const now = this.moved(ref);
+      return now === undefined || now === ref || isSame(now, ref);
+    });
+    return isKept ? node.inputs : node.inputs.map((ref) => this.moved(ref) ?? ref);
   }
 
   protected controlsOf(node: FlatNode): readonly FlatNode[] {
-    const controls = [...new Set(node.controls.flatMap((before) => this.ran(before) ?? []))];
-    const isKept = controls.length === node.controls.length && controls.every((one, index) => one === node.controls[index]);
-    return isKept ? node.controls : controls;
+    if (node.controls.every((before) => this.ran(before) === before)) return node.controls;
+    return [...new Set(node.controls.flatMap((before) => this.ran(before) ?? []))];
   }
 
   /** The node with moved inputs, controls and bodies. */

@@ -34,11 +34,16 @@ export function transposeTensor(tensor: Tensor, permutation: readonly number[]):
   const lane = byteSize === 16 ? 2 : 1;
   const strides = rowMajorStrides(tensor.shape);
   const steps = permutation.map((axis) => strides[axis] ?? 0);
-  const index = shape.map(() => 0);
+  const [count = 1, step = 0] = [shape.at(-1), steps.at(-1)];
+  const outer = shape.slice(0, -1);
+  const index = outer.map(() => 0);
   let from = 0;
-  for (let to = 0; to < source.length; to += lane) {
-    for (let part = 0; part < lane; part++) target[to + part] = source[from * lane + part] as never;
-    for (let axis = shape.length - 1; axis >= 0; axis--) {
+  for (let to = 0; to < source.length; ) {
+    // The last axis in one go.
+    for (let at = 0, place = from * lane; at < count; at++, place += step * lane) {
+      for (let part = 0; part < lane; part++) target[to++] = source[place + part] as never;
+    }
+    for (let axis = outer.length - 1; axis >= 0; axis--) {
       index[axis] = (index[axis] ?? 0) + 1;
       from += steps[axis] ?? 0;
       if ((index[axis] ?? 0) < (shape[axis] ?? 0)) break;

@@ -60,7 +60,7 @@ export const BATCHER_SETTINGS = {
     max: 1000,
     group: 'Headrace',
     treatment: 'honoured',
-    help: 'Workers that may die within 60 s while they execute a servable before the servable is quarantined.',
+    help: 'Workers that requests of a servable may end within 60 s before the servable is quarantined. Counted once a request ended one while it was alone on it.',
   },
   quarantineMs: {
     name: 'batcher_quarantine_ms',

@@ -77,3 +77,8 @@ export interface Piece {
 export function byArrival(a: Piece, b: Piece): number {
   return a.request.sequence - b.request.sequence || a.rowStart - b.rowStart;
 }
+
+/** Bytes that the names of waiting servables take in a batch frame, at most. */
+export function callersBytes(callers: readonly string[] | undefined): number {
+  return callers?.reduce((bytes, caller) => bytes + 4 + 3 * caller.length, 0) ?? 0;
+}

@@ -67,7 +67,8 @@ export function createLaneStore(maxBatchBytes: number): LaneStore {
       }
       if (sweepAtMs === Number.POSITIVE_INFINITY) sweepAtMs = nowMs + LANE_IDLE_MS;
       const { laneKey: key, signature, outputs } = request;
-      const lane = new Lane({ group: groupOf(request.servable, nowMs), key, signature, outputs });
+      const called = request.callers !== undefined;
+      const lane = new Lane({ group: groupOf(request.servable, nowMs), key, signature, outputs, called });
       lane.lastUsedMs = nowMs;
       lane.group.laneCount++;
       lanes.set(key, lane);

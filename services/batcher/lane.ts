@@ -8,6 +8,8 @@ export interface LaneFacts {
   readonly key: string;
   readonly signature: string;
   readonly outputs: readonly string[];
+  /** Servables wait for its requests, and hold executors while they do. */
+  readonly called?: boolean;
 }
 
 /** Pieces that are dead but still in the array, before it is worth packing. */
@@ -22,6 +24,7 @@ export class Lane {
   readonly key: string;
   readonly signature: string;
   readonly outputs: readonly string[];
+  readonly called: boolean;
   /** Bytes of a batch frame besides its parts, at most. */
   readonly headerBytes: number;
   /** Live pieces, their rows, and their bytes in a batch frame. */
@@ -48,6 +51,7 @@ export class Lane {
     this.key = facts.key;
     this.signature = facts.signature;
     this.outputs = facts.outputs;
+    this.called = facts.called ?? false;
     this.headerBytes = 512 + 3 * (facts.group.id.name.length + facts.signature.length);
     for (const output of facts.outputs) this.headerBytes += 4 + 3 * output.length;
   }

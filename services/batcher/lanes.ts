@@ -8,7 +8,7 @@ import type { BatcherSettings } from './config.ts';
 import { type Crash, withCrash } from './crash-record.ts';
 import type { BatcherEvents, RequeueReason } from './events.ts';
 import { type FormOptions, formBatch, overdueRefusal } from './form-batch.ts';
-import type { GatewayBook, HeldRequest, Piece } from './held-request.ts';
+import { callersBytes, type GatewayBook, type HeldRequest, type Piece } from './held-request.ts';
 import type { Lane } from './lane.ts';
 import { activate, deactivate, type LaneGroup, refreshGroup } from './lane-group.ts';
 import { createLaneStore } from './lane-store.ts';
@@ -16,7 +16,17 @@ import { aheadOf, lateRefusal, unitsOf } from './late-refusal.ts';
 import * as refusals from './refusals.ts';
 import { createRoster, removeIfUnused } from './roster.ts';
 import { createWakeHeap } from './wake-heap.ts';
-import { freeTokens, pickSlot, pickToReserve, reservableCount, type Slot, takesSuspects, type Worker } from './workers.ts';
+import {
+  freeTokens,
+  pickReserved,
+  pickSlot,
+  pickToReserve,
+  reservableCount,
+  type Slot,
+  takesSuspects,
+  tokensForCalled,
+  type Worker,
+} from './workers.ts';
 
 /** Where the lanes' decisions go. Calls come from within the methods of `Lanes`; none may call back into it. */
 export interface LanesPorts {
@@ -198,11 +208,12 @@ export function createLanes(options: LanesOptions): Lanes {
     const { active } = group;
     let passedOver = 0;
     while (passedOver < active.length) {
-      const slot = pickSlot(group.slots, group.slotTurn);
+      const free = pickSlot(group.slots, group.slotTurn);
       const lane = active[group.laneTurn % active.length];
-      if (slot === undefined || lane === undefined) return;
-      const reason = closeReason(lane, slot, nowMs);
-      if (reason === undefined) {
+      if (lane === undefined || (free === undefined && !group.slots.some(({ worker }) => worker.reservedFor !== null))) return;
+      const slot = free ?? (lane.called ? pickReserved(group.slots) : undefined);
+      const reason = slot && closeReason(lane, slot, nowMs);
+      if (slot === undefined || reason === undefined) {
         group.laneTurn++;
         passedOver++;
         continue;
@@ -280,7 +291,7 @@ export function createLanes(options: LanesOptions): Lanes {
     lane.pace.sent(sent.units, nowMs);
     slot.inFlight++;
     worker.inFlight++;
-    worker.hasSuspect = solo;
+    if (solo) worker.hasSuspect = true;
     lane.lastUsedMs = nowMs;
     const frame = frameOf(sent, rows);
     try {
@@ -378,7 +389,12 @@ export function createLanes(options: LanesOptions): Lanes {
         if (request.done) continue;
         if (group.stateful) giveUp(request, refusals.stateful(group, worker.id));
         else if (excused) again.push(piece);
-        else if (sent.solo) {
+        else if (request.callers !== undefined && !sent.solo) {
+          // Alone on a worker it would wait for those that wait for it. So it shares workers once more, and no third time.
+          if (request.crash !== null && request.crash !== crash) giveUp(request, refusals.crashedTwice(group));
+          else again.push(piece);
+          request.crash = crash;
+        } else if (sent.solo) {
           countCrashes(group, [request.crash, crash], nowMs);
           giveUp(request, refusals.crashed(group));
         } else {
@@ -658,12 +674,6 @@ export function createLanes(options: LanesOptions): Lanes {
   };
 }
 
-function callersBytes(callers: readonly string[] | undefined): number {
-  let bytes = 0;
-  if (callers !== undefined) for (const caller of callers) bytes += 4 + 3 * caller.length;
-  return bytes;
-}
-
 /** The lane in which a request's pieces wait. */
 function queueOf(request: HeldRequest): Lane {
   return request.suspect ? request.lane.group.suspects : request.lane;
@@ -677,7 +687,7 @@ function snapshotOf(lane: Lane, slot: Slot, nowMs: number): LaneSnapshot {
     oldestArrivedMs: lane.first()?.request.arrivedMs ?? nowMs,
     earliestDeadlineMs: lane.earliestDeadlineMs,
     executionMs: lane.executionMs,
-    freeTokens: freeTokens(slot),
+    freeTokens: lane.called ? tokensForCalled(slot) : freeTokens(slot),
     idleWorker: slot.worker.inFlight === 0,
   };
 }

@@ -58,6 +58,14 @@ export function crashed(group: LaneGroup): Refusal {
   };
 }
 
+/** Two workers ended under a request that another servable waits for, and that could not be tried alone. */
+export function crashedTwice(group: LaneGroup): Refusal {
+  return {
+    ...crashed(group),
+    message: `Two workers ended while ${group.key} executed the request, for which another servable waits; it is not tried again`,
+  };
+}
+
 /** The batch of a servable that keeps state was lost: it may have been executed, and must not be executed twice. */
 export function stateful(group: LaneGroup, workerId: MemberId): Refusal {
   return {

@@ -61,6 +61,20 @@ export function freeTokens(slot: Slot): number {
   return slot.tokens - slot.inFlight;
 }
 
+/** The same for what servables wait for: it may run on a worker that is kept free for others. */
+export function tokensForCalled({ worker, tokens, inFlight }: Slot): number {
+  return worker.draining || worker.suspendedUntilMs !== Number.NEGATIVE_INFINITY ? 0 : tokens - inFlight;
+}
+
+/**
+ * A worker that is kept free, for a batch that servables wait for: those may hold up just that worker, or be what it is kept free for. Undefined
+ * while another worker serves the servable, which will have a token in time.
+ */
+export function pickReserved(slots: readonly Slot[]): Slot | undefined {
+  if (slots.some((slot) => slot.worker.reservedFor === null && takesSuspects(slot))) return undefined;
+  return slots.find((slot) => slot.worker.reservedFor !== null && tokensForCalled(slot) > 0);
+}
+
 /**
  * The worker for the next batch: one that does nothing at all, else the one with most free tokens, else the one with least in flight, and in
  * turn among equals (`turn` goes up with each call). Undefined without a free token.

@@ -48,9 +48,11 @@ export function createLaneFinder(): (request: InferRequest) => Lane {
     const { aliases, prefix } = facts;
     const { batching } = request.servable;
     const rows = batching === null || !request.signature.batchable ? 0 : commonRows(request, aliases);
-    if (batching === null || rows === 0) return { key: `${prefix}|alone`, rows: 0 };
+    // What servables wait for has lanes of its own: a batcher lets it pass where others have to wait.
+    const called = request.callers === undefined ? '' : '|called';
+    if (batching === null || rows === 0) return { key: `${prefix}|alone${called}`, rows: 0 };
     // The same text again is the same string: one whose hash is known, and that equals its neighbour's at a glance.
-    if (sameInner(facts.lastInputs, request, aliases)) return { key: facts.lastKey, rows };
+    if (sameInner(facts.lastInputs, request, aliases)) return { key: facts.lastKey + called, rows };
     let key = prefix;
     const inputs: Pick<Tensor, 'dtype' | 'shape'>[] = [];
     for (const alias of aliases) {
@@ -61,7 +63,7 @@ export function createLaneFinder(): (request: InferRequest) => Lane {
     }
     facts.lastKey = key;
     facts.lastInputs = inputs;
-    return { key, rows };
+    return { key: key + called, rows };
   };
 }
 

@@ -24,7 +24,7 @@ import { answerQuestions } from './questions.ts';
 import { type ConfigSeed, readSeed } from './running-config.ts';
 import { readServingOptions } from './serving-options.ts';
 import { createFileSystemSource, createMissingSource } from './source.ts';
-import { policyModule, sourceModules, sourceOfBasePath } from './user-modules.ts';
+import { knownModules, policyModule, sourceModules, sourceOfBasePath } from './user-modules.ts';
 
 /** What a registry runs on. The caller owns all of it and disposes it after the registry. */
 export interface RegistryDeps {
@@ -89,12 +89,13 @@ export async function startRegistry(deps: RegistryDeps): Promise<Registry> {
       starting.use(createModuleSources({ module, clock, events, limits, pollMs })),
     ]),
   );
+  const { platforms } = knownModules(settings);
   const ofUser = policyModule(settings);
   const sourceOf = (model: ModelConfig): Source => {
     const own = deps.sourceOf?.(model);
     if (own) return own;
     const named = sourceOfBasePath(model.basePath);
-    if (!named) return createFileSystemSource(model.name, model.basePath);
+    if (!named) return createFileSystemSource(model.name, model.basePath, { files: platforms.has(model.modelPlatform) });
     const module = modules.get(named.module);
     return module ? module.create({ name: model.name, location: named.location }) : createMissingSource(model.basePath, named.module);
   };

@@ -5,9 +5,10 @@ import type { FoundVersion, PolledSource } from '../../extend/sources.ts';
 
 /**
  * Watches a base path: every sub-folder whose name is a whole number is a version (`00017` is 17). It is a source like those of authors, but for
- * the thread: it waits for the file system only. Its failures are ServeErrors in TF Serving's words.
+ * the thread: it waits for the file system only. Its failures are ServeErrors in TF Serving's words. `files`: a file with such a name is a
+ * version too; what a version is, is then a servable module's to say.
  */
-export function createFileSystemSource(name: string, basePath: string): PolledSource {
+export function createFileSystemSource(name: string, basePath: string, { files = false }: { readonly files?: boolean } = {}): PolledSource {
   return {
     async find() {
       let children: readonly string[];
@@ -27,13 +28,13 @@ export function createFileSystemSource(name: string, basePath: string): PolledSo
         const version = parseVersion(child);
         if (version === undefined) continue;
         const path = join(basePath, child);
-        // A child that vanishes between the two looks was never there; a file is not a version.
-        const isFolder = await stat(path).then(
-          (facts) => facts.isDirectory(),
+        // A child that vanishes between the two looks was never there.
+        const isVersion = await stat(path).then(
+          (facts) => facts.isDirectory() || (files && facts.isFile()),
           () => false,
         );
         // Of `1` and `001` the plain one wins.
-        if (isFolder && (!found.has(version) || child === String(version))) found.set(version, { version, path });
+        if (isVersion && (!found.has(version) || child === String(version))) found.set(version, { version, path });
       }
       return [...found.values()];
     },

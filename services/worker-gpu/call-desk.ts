@@ -1,7 +1,7 @@
 /** The main thread's side of what user code asks for while it runs: calls of other servables, and lines for the log. */
 import { MessageChannel, type MessagePort } from 'node:worker_threads';
 import type { Clock, Timer } from '#mesh/clock.ts';
-import { ServeError, toServeError } from '#mesh/errors.ts';
+import { ServeError, type StatusCode, toServeError } from '#mesh/errors.ts';
 import { createSequence, type ServableId, servableKey } from '#mesh/ids.ts';
 import type { CallPort, FromUserCode, PostedCall, RunContext, ToUserCode } from './call-protocol.ts';
 import { postable } from './call-protocol.ts';
@@ -42,6 +42,8 @@ export interface CallDesk {
 export interface CallDeskOptions {
   readonly clock: Clock;
   readonly infer: MeshCalls['infer'];
+  /** A servable's call of another one has ended. */
+  readonly onCalled: (fact: { readonly id: ServableId; readonly code: StatusCode | 'OK' }) => void;
   readonly onLog: (line: Extract<FromUserCode, { readonly type: 'log' }>) => void;
 }
 
@@ -51,7 +53,7 @@ interface Run {
 }
 
 /** Makes a desk. */
-export function createCallDesk({ clock, infer, onLog }: CallDeskOptions): CallDesk {
+export function createCallDesk({ clock, infer, onCalled, onLog }: CallDeskOptions): CallDesk {
   const runs = new Map<number, Run>();
   const ports = new Set<MessagePort>();
   const nextRun = createSequence<number>();
@@ -69,10 +71,12 @@ export function createCallDesk({ clock, infer, onLog }: CallDeskOptions): CallDe
         callers: [...facts.callers, servableKey(facts.servable)],
         signal: AbortSignal.any([ending.signal, gone]),
       });
+      onCalled({ id: facts.servable, code: 'OK' });
       const { tensors, transfer } = postable(outputs);
       port.postMessage({ type: 'outputs', call, outputs: tensors } satisfies ToUserCode, transfer);
     } catch (caught) {
       const { code, message } = toServeError(caught);
+      if (run !== undefined) onCalled({ id: run.facts.servable, code });
       port.postMessage({ type: 'error', call, code, message } satisfies ToUserCode);
     }
   }

@@ -45,8 +45,9 @@ export function estimateInProcess(
         else reject(new ServeError(answer.code as StatusCode, answer.message));
       }),
     );
-    child.once('error', (error) => fail(`has no process (${error.message})`));
+    child.on('error', (error) => fail(`has no process (${error.message})`));
     child.once('exit', (code, by) => fail(`ended its process (${by ?? `code ${code}`})`));
-    child.send(question);
+    // That it could not be sent is what `exit` or `error` tells as well.
+    child.send(question, () => {});
   });
 }

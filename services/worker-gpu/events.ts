@@ -28,6 +28,8 @@ export interface WorkerEvents {
   /** A runtime could not let go of a servable; its memory may not come back. */
   /** A SavedModel was imported by this worker; `byteLength`: of the result. */
   imported(fact: { readonly folder: string; readonly tookMs: number; readonly byteLength: number }): void;
+  /** A servable's call of another one has ended; `id`: the one that called. */
+  servableCalled(fact: { readonly id: ServableId; readonly code: StatusCode | 'OK' }): void;
   /** A line that user code writes. */
   userCodeLogged(fact: {
     readonly module: string;
@@ -96,6 +98,7 @@ export function createEvents(telemetry: Telemetry, workerId: MemberId): WorkerEv
       log.error({ ...labels(id), ...fact, code: error.code, error: error.message }, 'servable failed to load');
     },
     imported: (fact) => log.info(fact, 'a SavedModel was imported here: no cache had it'),
+    servableCalled: ({ id, code }) => metrics.servableCalls.inc({ ...labels(id), code }),
     userCodeLogged: ({ module, message, facts }) => log.info({ module, said: message, ...facts }, 'servable module says'),
     unloadFailed: ({ id, error }) => log.error({ ...labels(id), error: error.message }, 'a servable could not be unloaded cleanly'),
     unloaded: ({ id, ...fact }) => log.info({ ...labels(id), ...fact }, 'servable unloaded'),
@@ -167,6 +170,10 @@ function createMetrics(registry: Registry) {
     loads: counter('headrace_worker_loads_total', 'Attempts to load a servable', [...servable, 'code']),
     loadedServables: gauge('headrace_worker_loaded_servables', 'Servables in memory', ['worker']),
     executorDeaths: counter('headrace_worker_executor_deaths_total', 'Executor threads that died or hung', ['kind']),
+    servableCalls: counter('headrace_worker_servable_calls_total', 'Calls of other servables, by the one that called', [
+      ...servable,
+      'code',
+    ]),
     userCodeCalls: counter('headrace_worker_user_code_calls_total', 'Calls of code of users that ended', ['name']),
     userCodeSeconds: counter('headrace_worker_user_code_seconds_total', 'Time in code of users, in seconds', ['name']),
     userCodeFailures: counter('headrace_worker_user_code_failures_total', 'Calls of code of users that failed', ['name', 'code']),

@@ -17,8 +17,8 @@ export interface ExecutorHost {
 export interface HostListener {
   /** Bytes that it carries lie at the start of memory of their own. */
   onMessage(message: FromThread): void;
-  /** The code of a user that runs from now on; undefined: none. */
-  onEntered(name: string | undefined): void;
+  /** The code of a user that runs from now on. */
+  onEntered(name: string): void;
   /** It is gone. `reason` is a verb and what follows: `left with code 9`. At most once, and nothing after it. */
   onEnd(end: HostEnd): void;
 }

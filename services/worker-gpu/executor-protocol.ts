@@ -97,8 +97,8 @@ export type ToProcess =
 /** From an executor's process. */
 export type FromProcess =
   | FromThread
-  /** The code of a user that runs from now on; absent: none. */
-  | { readonly type: 'entered'; readonly name?: string }
+  /** The code of a user that runs from now on. */
+  | { readonly type: 'entered'; readonly name: string }
   /** An error that belongs to no call; the process ends. */
   | { readonly type: 'threw'; readonly text: string }
   | { readonly type: 'calls'; readonly message: FromUserCode };

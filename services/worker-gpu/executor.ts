@@ -120,7 +120,7 @@ interface Thread {
   readonly inputRegions: (SharedArrayBuffer | undefined)[];
   readonly outputRegions: (SharedArrayBuffer | undefined)[];
   readonly freeSlots: number[];
-  /** The code of a user that says it runs. */
+  /** The code of a user that was entered last in what is being done. */
   entered: string | undefined;
   /** The most that its servables were estimated to need at one time: what one leaves behind is not given back at once. */
   estimatedBytes: number;

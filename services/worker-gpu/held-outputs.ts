@@ -27,10 +27,9 @@ export function startHeldOutputs(options: HeldOutputsOptions): HeldOutputs {
   const { blobs, clock, limitBytes } = options;
   const held = new Map<ClaimId, Timer>();
 
-  function release(claimId: ClaimId): void {
+  function released(claimId: ClaimId): void {
     held.get(claimId)?.[Symbol.dispose]();
     held.delete(claimId);
-    blobs.release(claimId);
     options.onChange(blobs.heldBytes);
   }
 
@@ -41,18 +40,18 @@ export function startHeldOutputs(options: HeldOutputsOptions): HeldOutputs {
     hold(bytes) {
       for (const claimId of held.keys()) {
         if (blobs.heldBytes + bytes.byteLength <= limitBytes) break;
-        release(claimId);
+        blobs.release(claimId);
       }
-      const claim = blobs.hold(bytes);
+      const claim = blobs.hold(bytes, () => released(claim.claimId));
       held.set(
         claim.claimId,
-        clock.schedule(HELD_MS, () => release(claim.claimId)),
+        clock.schedule(HELD_MS, () => blobs.release(claim.claimId)),
       );
       options.onChange(blobs.heldBytes);
       return claim;
     },
     async [Symbol.asyncDispose]() {
-      for (const claimId of [...held.keys()]) release(claimId);
+      for (const claimId of [...held.keys()]) blobs.release(claimId);
     },
   };
 }

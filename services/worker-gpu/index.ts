@@ -146,7 +146,7 @@ export async function startWorker(deps: WorkerDeps): Promise<Worker> {
   const blobs = starting.use(startBlobStore({ transport, subjects, id, onUnreadable }));
   const { inlineTensorBytes } = settings;
   const calls = starting.use(startMeshCalls({ transport, subjects, clock, id, blobs, inlineTensorBytes, onUnreadable }));
-  const desk = createCallDesk({ clock, infer: calls.infer, onLog: events.userCodeLogged });
+  const desk = createCallDesk({ clock, infer: calls.infer, onCalled: events.servableCalled, onLog: events.userCodeLogged });
   const outputs = starting.use(startHeldOutputs({ blobs, clock, limitBytes: settings.heldOutputBytes, onChange: events.heldOutputs }));
   const pool = starting.use(createExecutorPool(settings.executors || processors, makeExecutor));
   const plans =

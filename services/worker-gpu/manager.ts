@@ -11,7 +11,7 @@ import {
   type ServableState,
   type StatusReport,
 } from '#mesh/control.ts';
-import { ServeError, toServeError } from '#mesh/errors.ts';
+import { ServeError, type StatusCode, toServeError } from '#mesh/errors.ts';
 import { type ServableId, servableKey } from '#mesh/ids.ts';
 import type { WorkerEvents } from './events.ts';
 import type { Loader, LoadPlan } from './loader.ts';
@@ -88,6 +88,9 @@ interface Entry {
   failedGeneration: number | undefined;
   estimatedBytes: number;
 }
+
+/** What no other attempt mends: memory that is not there, and what a model needs that Headrace does not have. */
+const FINAL: ReadonlySet<StatusCode> = new Set(['RESOURCE_EXHAUSTED', 'UNIMPLEMENTED']);
 
 /** Makes a manager that holds nothing. */
 export function createManager(options: ManagerOptions): Manager {
@@ -217,7 +220,7 @@ export function createManager(options: ManagerOptions): Manager {
       } catch (caught) {
         signal.throwIfAborted();
         const error = toServeError(caught);
-        const final = attempt >= maxLoadRetries || error.code === 'RESOURCE_EXHAUSTED';
+        const final = attempt >= maxLoadRetries || FINAL.has(error.code);
         events.loadFailed({ id: assigned.id, attempt, final, error });
         if (final) throw error;
         if (loadRetryIntervalMicros > 0) await clock.sleep(loadRetryIntervalMicros / 1000, signal);

@@ -60,6 +60,7 @@ interface Flight {
   readonly reject: (error: unknown) => void;
   readonly giveUpMs: number;
   gateway: MemberId | undefined;
+  sentMs: number;
   stateful: boolean;
   attempt: number;
   retry: Timer | undefined;
@@ -72,6 +73,10 @@ const FIRST_BACKOFF_MS = 20;
 const LONGEST_BACKOFF_MS = 500;
 /** Gateways that may go away with one call. */
 const MAX_RESENDS = 4;
+/** A gateway that has a call says so within this; a call that nobody has said so of went down with whoever went away. */
+const ACCEPTED_WITHIN_MS = 250;
+/** After a reconnect: how long what was sent before may stay without an answer until it is sent again. */
+const RESEND_AFTER_MS = 2000;
 /** A holder that sends no chunk of an output for this long is given up. */
 const FETCH_TIMEOUT_MS = 5000;
 /** The part of a message that tensors may take. */
@@ -100,6 +105,7 @@ export function startMeshCalls(deps: MeshCallsDeps): MeshCalls {
   function send(flight: Flight): void {
     const { callId, call, inputs } = flight;
     flight.gateway = undefined;
+    flight.sentMs = clock.now();
     flight.retry = undefined;
     const { model, version, label, signature, outputs, traceparent, callers } = call;
     const budgetMs = Math.max(0, call.deadlineMs - clock.now());
@@ -161,6 +167,27 @@ export function startMeshCalls(deps: MeshCallsDeps): MeshCalls {
     }
   }
 
+  /** Its gateway went away with it. */
+  function resend(flight: Flight): void {
+    const { model } = flight.call;
+    if (flight.stateful) {
+      const text = `the gateway went away with a call of ${model}, which keeps state: it may have been executed and is not sent again`;
+      fail(flight, new ServeError('UNAVAILABLE', text));
+    } else if (flight.attempt++ < MAX_RESENDS) send(flight);
+    else fail(flight, new ServeError('UNAVAILABLE', `gateways went away with a call of ${model} ${MAX_RESENDS} times`));
+  }
+
+  let silence: Timer | undefined;
+  /** Messages may have been lost in both directions while the connection was: what stays silent is sent again. */
+  const reconnects = transport.onConnectionChange((connected) => {
+    if (!connected) return;
+    const now = clock.now();
+    silence?.[Symbol.dispose]();
+    silence = clock.schedule(RESEND_AFTER_MS, () => {
+      for (const flight of [...flights.values()]) if (flight.sentMs <= now && !flight.stateful) resend(flight);
+    });
+  });
+
   const replies = transport.subscribe(subjects.callReply(id, '*'), ({ subject, data, noResponders }) => {
     const flight = flights.get(Number(subject.slice(subject.lastIndexOf('.') + 1)));
     // Answered already, or given up: the first answer won.
@@ -209,6 +236,7 @@ export function startMeshCalls(deps: MeshCallsDeps): MeshCalls {
         },
         giveUpMs: clock.now() + NO_GATEWAY_MS,
         gateway: undefined,
+        sentMs: 0,
         stateful: false,
         attempt: 0,
         retry: undefined,
@@ -223,16 +251,17 @@ export function startMeshCalls(deps: MeshCallsDeps): MeshCalls {
     infer,
     memberChanged({ type, member }) {
       if (type !== 'gone' || member.kind !== 'gateway') return;
-      for (const flight of flights.values()) {
-        if (flight.gateway !== member.id) continue;
-        if (flight.stateful || flight.attempt++ >= MAX_RESENDS) {
-          const text = `the gateway went away with a call of ${flight.call.model}${flight.stateful ? ', which keeps state: it may have been executed and is not sent again' : ''}`;
-          fail(flight, new ServeError('UNAVAILABLE', text));
-        } else send(flight);
+      const now = clock.now();
+      for (const flight of [...flights.values()]) {
+        const waitsToBeSent = flight.retry !== undefined;
+        const wasWithIt = flight.gateway === undefined ? now - flight.sentMs >= ACCEPTED_WITHIN_MS : flight.gateway === member.id;
+        if (wasWithIt && !waitsToBeSent) resend(flight);
       }
     },
     [Symbol.dispose]() {
       replies[Symbol.dispose]();
+      reconnects[Symbol.dispose]();
+      silence?.[Symbol.dispose]();
       for (const flight of [...flights.values()]) fail(flight, new ServeError('UNAVAILABLE', 'the worker is stopping'));
     },
   };

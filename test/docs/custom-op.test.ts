@@ -7,4 +7,4 @@ test('the walk of docs/custom-op.md shows what it says', async () => {
   expect(outputs.map(({ command, printed }) => ({ command, printed }))).toEqual(
     outputs.map(({ command, shown }) => ({ command, printed: shown })),
   );
-}, 180_000);
+}, 300_000);

@@ -4,7 +4,7 @@
  *
  *     <!-- walk: file PATH -->      the block is written to PATH, relative to where the reader is
  *     <!-- walk: run -->            the block is typed into a terminal; a command that fails ends the walk
- *     <!-- walk: run until TEXT --> the same, again and again until TEXT is in what it prints (half a minute at most)
+ *     <!-- walk: run until TEXT --> the same, again and again until TEXT is in what it prints (for a while)
  *     <!-- walk: output -->         what the command before printed on its standard output: line by line, where `…` stands for any text
  *     <!-- walk: start TEXT -->     the block is typed into a terminal of its own, where it runs on; the walk goes on when it has printed TEXT
  *     <!-- walk: stop -->           Ctrl-C in the terminal that was opened last (no block follows)
@@ -20,7 +20,8 @@ import { dirname, join, resolve } from 'node:path';
 import { freePort } from '../servers/server-process.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
-const WAIT_MS = 30_000;
+/** A machine that runs all tests at once is slow. */
+const WAIT_MS = 90_000;
 
 /** What a reader does next. `line` is that of the comment, counted from 1. */
 export type WalkStep = { readonly line: number } & (

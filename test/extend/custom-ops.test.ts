@@ -33,7 +33,7 @@ async function meshWith(files: Readonly<Record<string, string | Uint8Array>>, fl
     config: (folder) => configOf(folder, [...names]),
     flags: (folder) => [
       '--instances=1',
-      '--max_num_load_retries=0',
+      '--load_retry_interval_micros=0',
       `--import_cache_dir=${join(folder, 'cache')}`,
       ...flags.map((flag) => flag.replace('$FOLDER', folder)),
     ],
@@ -226,6 +226,39 @@ describe('ONNX models', () => {
     expect(await predict(mesh, 'words', [])).toEqual({ outputs: { halves: [], count: 0, words: [] } });
   }, 60_000);
 
+  test('keep weights that lie in another file where they are', async () => {
+    const weights = (name: string, offset: number) =>
+      ({ name, dtype: 'float', shape: [2], external: { location: 'weights.bin', offset, byteLength: 8 } }) as const;
+    const model = buildModel({
+      name: 'weighty',
+      opset: 18,
+      domains: { 'my.ops': 1 },
+      inputs: [{ name: 'x', dtype: 'float', shape: ['n', 2] }],
+      outputs: [{ name: 'y', dtype: 'float', shape: ['n', 2] }],
+      initializers: [weights('before', 0), weights('after', 8)],
+      nodes: [
+        { op: 'Mul', inputs: ['x', 'before'], outputs: ['a'] },
+        { op: 'Twice', domain: 'my.ops', inputs: ['a'], outputs: ['b'] },
+        { op: 'Add', inputs: ['b', 'after'], outputs: ['y'] },
+      ],
+    });
+    const bytes = new Uint8Array(Float32Array.of(2, 3, 10, 20).buffer);
+    await using mesh = await meshWith({ 'ops.ts': library, 'weighty/1/model.onnx': model, 'weighty/1/weights.bin': bytes }, [
+      '--op_library=$FOLDER/ops.ts',
+    ]);
+    expect(
+      await predict(mesh, 'weighty', [
+        [1, 1],
+        [0, 2],
+      ]),
+    ).toEqual({
+      outputs: [
+        [14, 26],
+        [10, 32],
+      ],
+    });
+  }, 60_000);
+
   test('a kernel in the body of an If is refused by name', async () => {
     const branch = (op: string, domain?: string) => ({
       graph: {
@@ -261,6 +294,24 @@ describe('ONNX models', () => {
     );
   }, 60_000);
 });
+
+test('a kernel may be WASM that lies beside its module', async () => {
+  const wasm = Uint8Array.from([
+    ...[0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00, 0x01, 0x06, 0x01, 0x60, 0x01, 0x7f, 0x01, 0x7f, 0x03, 0x02, 0x01, 0x00],
+    ...[0x07, 0x09, 0x01, 0x05, 0x74, 0x77, 0x69, 0x63, 0x65, 0x00, 0x00],
+    ...[0x0a, 0x09, 0x01, 0x07, 0x00, 0x20, 0x00, 0x41, 0x02, 0x6c, 0x0b],
+  ]);
+  const module = `
+    import { readFileSync } from 'node:fs';
+    const bytes = readFileSync(new URL('./twice.wasm', import.meta.url));
+    const { twice } = new WebAssembly.Instance(new WebAssembly.Module(bytes)).exports;
+    export const ops = [{ name: 'ZeroOut', form: 'kernel', outputs: [{ dtype: 'int32' }], run: ([x]) => [{ ...x, data: x.data.map(twice) }] }];
+  `;
+  await using mesh = await meshWith({ 'ops/zero.js': module, 'ops/twice.wasm': wasm, 'm/1/saved_model.pb': exampleModel(EXAMPLE) }, [
+    '--op_library=$FOLDER/ops',
+  ]);
+  expect(await predict(mesh, 'm', [[3, -4]])).toEqual({ outputs: [[6, -8]] });
+}, 60_000);
 
 describe('a changed module', () => {
   test('counts for versions that are loaded after the change, and swapping them under load gives 0 errors', async () => {

@@ -137,6 +137,23 @@ describe('leadership', () => {
     await plane.until(() => plane.version('m', 2)?.routable);
   });
 
+  test('of a registry that finds nothing written down makes nothing unroutable: it asks first what is served', async () => {
+    await using plane = await startControlPlane();
+    await plane.writeVersion('m', 1);
+    const worker = await plane.worker('worker-a');
+    const flaky = flakyStore(plane.store);
+    await (await plane.registry(serve(plane), { store: flaky.store }).then(led(plane)))[Symbol.asyncDispose]();
+    const seen = worker.assignments.at(-1)?.fencingToken ?? 0;
+    flaky.comeBack(createMemoryStateStore({ clock: plane.clock }));
+    const before = plane.updates.length;
+    const heir = await plane.registry(serve(plane), { store: flaky.store });
+    await plane.until(() => heir.leading && (worker.assignments.at(-1)?.fencingToken ?? 0) > seen);
+    const tables = plane.updates.slice(before);
+    expect(tables.length).toBeGreaterThan(0);
+    for (const { models } of tables) expect(models.flatMap(({ versions }) => versions.map(({ routable }) => routable))).toEqual([true]);
+    expect(worker.available()).toEqual(['m@1']);
+  });
+
   test('keeps a history of what each version went through', async () => {
     await using plane = await startControlPlane();
     await plane.writeVersion('m', 1);

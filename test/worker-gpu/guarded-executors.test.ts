@@ -56,15 +56,9 @@ async function metric(rig: Rig, name: string): Promise<string[]> {
 async function peakOfChildren(work: Promise<unknown>): Promise<number> {
   let peak = 0;
   const look = setInterval(() => {
-    for (const task of readdirSync('/proc/self/task')) {
-      for (const child of readFileSync(`/proc/self/task/${task}/children`, 'utf8').split(' ').filter(Boolean)) {
-        try {
-          const [, kibibytes = '0'] = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${child}/status`, 'utf8')) ?? [];
-          peak = Math.max(peak, Number(kibibytes) * 1024);
-        } catch {
-          // It has ended since it was listed.
-        }
-      }
+    for (const child of childIds()) {
+      const [, kibibytes = '0'] = /^VmRSS:\s+(\d+) kB$/m.exec(readIfThere(`/proc/${child}/status`)) ?? [];
+      peak = Math.max(peak, Number(kibibytes) * 1024);
     }
   }, 5);
   try {
@@ -125,7 +119,9 @@ describe('code of users that breaks its executor', () => {
     ['ArrayBuffers', ASK.fillArrayBuffers],
     ['memory of WebAssembly', ASK.fillWebAssembly],
   ])('that allocates %s without end fails its own request within its memory limit', async (_name, ask) => {
-    const { rig, userModel, plainModel } = await rigWith({ args: [`--user_code_memory_limit_bytes=${128 * MIB}`] });
+    const { rig, userModel, plainModel } = await rigWith({
+      args: [`--user_code_memory_limit_bytes=${128 * MIB}`, '--user_code_call_limit_ms=50000'],
+    });
     await rig.serve(userModel('m'), plainModel('plain'));
     const ownBytes = process.memoryUsage.rss();
     const [bad, good] = [part(rig, ask), part(rig, 2)];
@@ -334,6 +330,16 @@ describe('guarded executors', () => {
     );
   });
 
+  test('stay when the whole group of processes is told to stop, which is for the worker to act upon', async () => {
+    const { rig, userModel } = await rigWith();
+    await rig.serve(userModel('m'));
+    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+      for (const child of childIds()) process.kill(child, signal);
+      expect(await echo(rig, 'm', 1)).toBe(1);
+    }
+    expect(rig.logged.filter(({ msg }) => msg === 'executor died')).toEqual([]);
+  });
+
   test("write what the code prints to the worker's log", async () => {
     const { rig, userModel } = await rigWith();
     await rig.serve(userModel('m'));
@@ -345,14 +351,25 @@ describe('guarded executors', () => {
   test('load beside each other and end with their servables', async () => {
     const { rig, userModel } = await rigWith();
     await rig.serve(userModel('a'), userModel('b'));
-    expect(childCount()).toBe(2);
+    expect(childIds()).toHaveLength(2);
     rig.assign([]);
     await rig.until(() => (rig.worker.detail().servables.length === 0 ? true : undefined));
-    expect(childCount()).toBe(0);
+    expect(childIds()).toEqual([]);
   });
 });
 
-function childCount(): number {
-  const children = readdirSync('/proc/self/task').map((task) => readFileSync(`/proc/self/task/${task}/children`, 'utf8').trim());
-  return children.filter((line) => line !== '').flatMap((line) => line.split(' ')).length;
+/** The processes for code of users that this one started. */
+function childIds(): number[] {
+  const lines = readdirSync('/proc/self/task').map((task) => readFileSync(`/proc/self/task/${task}/children`, 'utf8'));
+  const ids = lines.flatMap((line) => line.split(' ').filter(Boolean).map(Number));
+  return ids.filter((id) => readIfThere(`/proc/${id}/cmdline`).includes('user-code-process'));
+}
+
+/** The text of a process's file; empty once the process has ended. */
+function readIfThere(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    return '';
+  }
 }

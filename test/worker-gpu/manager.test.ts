@@ -233,6 +233,14 @@ describe('the manager', () => {
     expect(loads).toHaveLength(2);
   });
 
+  test('a load that no other attempt can mend is not tried again', async () => {
+    const { assign, finish, held, loads } = rig();
+    await assign(assigned('a', '/a', { run: { maxLoadRetries: 5 } }));
+    await finish(0, new ServeError('UNIMPLEMENTED', 'op Odd of node n is not supported'));
+    expect(held('a')).toMatchObject({ state: 'END', status: { code: 'UNIMPLEMENTED', message: 'op Odd of node n is not supported' } });
+    expect(loads).toHaveLength(1);
+  });
+
   test('a servable is unloaded only when no batch uses it', async () => {
     const { assign, finish, held, closed, servables, settle } = rig();
     await assign(assigned('a', '/a'));

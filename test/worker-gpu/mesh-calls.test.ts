@@ -58,7 +58,7 @@ async function startCalls(options: { readonly fault?: Fault; readonly stateful?:
     signal: new AbortController().signal,
     ...change,
   });
-  return { clock, batcher, blobs, calls, presence, openGateway, call, [Symbol.asyncDispose]: () => stack.disposeAsync() };
+  return { clock, batcher, transport, blobs, calls, presence, openGateway, call, [Symbol.asyncDispose]: () => stack.disposeAsync() };
 }
 
 const valuesOf = async (outputs: ReturnType<ReturnType<typeof startMeshCalls>['infer']>) => readFloats((await outputs).get('y') as never);
@@ -148,6 +148,23 @@ describe('a servable that calls another one', () => {
       ({ requestId }) => ({ requestId, type: 'error', code: 'ABORTED', message: '', resend: false }) as const,
     );
     batcher.answer(answers);
+  });
+
+  test('asks again when a gateway goes away that has not even said that it has the call', async () => {
+    await using mesh = await startCalls();
+    const { calls, call, transport } = mesh;
+    // Takes calls and never says so: as one that dies with them.
+    using deaf = transport.subscribe(subjects.call, () => {}, { group: 'gateways' });
+    const outputs = valuesOf(calls.infer(call()));
+    await settle();
+    deaf[Symbol.dispose]();
+    await using _gateway = await mesh.openGateway();
+    const gone = { type: 'gone', member: { kind: 'gateway', id: newMemberId('gateway'), detail: {} } } as const;
+    const { promise: later, resolve } = Promise.withResolvers<void>();
+    mesh.clock.schedule(300, resolve);
+    await later;
+    calls.memberChanged(gone);
+    expect(await outputs).toEqual([2.5, 4]);
   });
 
   test('waits a while for a gateway to be there, and is UNAVAILABLE without one', async () => {

@@ -1,5 +1,9 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterEach, describe, expect, test } from '@jest/globals';
 import { ServeError } from '#mesh/errors.ts';
+import { PLAN_FILE, PLAN_VERSION } from '../../savedmodel/plan/plan.ts';
 import type { Platform } from '../../services/worker-gpu/platforms.ts';
 import { assigned, createModelFolder, halfPlusTwo } from './models.ts';
 import { floatInput, floatsOf, outputsOf, startRig } from './worker-rig.ts';
@@ -21,12 +25,22 @@ async function rigWith(prepare: NonNullable<Platform['prepare']>) {
   return { rig, version };
 }
 
+/** A folder with a plan of no model: the ONNX runtime then loads what is in the version's folder. */
+function emptyPlan(): string {
+  const folder = mkdtempSync(join(tmpdir(), 'headrace-prepared-'));
+  open.push({ [Symbol.dispose]: () => rmSync(folder, { recursive: true }) });
+  const nothing = { segments: [], constants: [], tables: [], variables: [], remarks: [] };
+  writeFileSync(join(folder, PLAN_FILE), JSON.stringify({ version: PLAN_VERSION, signatures: {}, ...nothing }));
+  return folder;
+}
+
 describe('a platform that prepares', () => {
   test('is asked before the load; what it prepared decides memory and instances, and is kept until the unload', async () => {
     let held = 0;
+    const prepared = emptyPlan();
     const { rig, version } = await rigWith(async () => {
       held++;
-      return { folder: '/prepared', byteLength: 1000, stateful: true, [Symbol.dispose]: () => void held-- };
+      return { folder: prepared, byteLength: 1000, stateful: true, [Symbol.dispose]: () => void held-- };
     });
     await rig.serve(assigned('m', version('m')));
     expect(rig.held('m')).toMatchObject({ estimatedBytes: 1200, tokens: 2 });

@@ -1,6 +1,7 @@
 /** The body of a process that asks a servable module what one version will take. It is told, answers, and is ended. */
 import type { ServableId } from '#mesh/ids.ts';
 import type { UserModule } from '../runtime.ts';
+import { startOrphanWatch } from '../user-code-process/orphan-watch.ts';
 import { importAdapter, userError } from './user-module.ts';
 
 /** What the process is told. */
@@ -15,6 +16,7 @@ export type EstimateAnswer =
   | { readonly type: 'estimated'; readonly bytes: number }
   | { readonly type: 'failed'; readonly code: string; readonly message: string };
 
+startOrphanWatch(process.ppid);
 process.once('message', async (question) => process.send?.(await answer(question as EstimateQuestion)));
 
 async function answer({ module, path, servable }: EstimateQuestion): Promise<EstimateAnswer> {

@@ -1,7 +1,7 @@
 /**
  * One ONNX file in onnxruntime: opened with the providers asked for, and run.
  *
- * What a request's numbers can do to the process is guarded at load: see `integer-division.ts`.
+ * What a request's numbers and shapes can do to the process is guarded at load: see `request-guards.ts`.
  */
 import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
@@ -10,10 +10,10 @@ import { InferenceSession, type Tensor as OrtTensor } from 'onnxruntime-node';
 import { ServeError } from '#mesh/errors.ts';
 import { readOnnxSkeletonFile } from '#proto/onnx-skeleton.ts';
 import type { LoadRequest } from '../runtime.ts';
-import { guardIntegerDivision } from './integer-division.ts';
 import { toLoadError, toRunError } from './onnx-errors.ts';
 import { inspectModelFile } from './onnx-file.ts';
 import { type Graph, graphOf } from './onnx-graph.ts';
+import { guardRequests, OMITTED_PASSES } from './request-guards.ts';
 
 /** A file in memory. */
 export interface OpenGraph {
@@ -71,25 +71,30 @@ interface ModelSource {
   readonly weightsFolder: string;
 }
 
-/** The file itself; its bytes when functions are added, when its weights lie elsewhere, and, guarded, when it has divisions that could end the process. */
+/** The file itself; its bytes when functions are added, when its weights lie elsewhere, and, guarded, when it has operators that could end the process. */
 async function guardedSource(path: string, remarks: string[], { functions, weightsFolder }: ModelAdditions): Promise<ModelSource> {
   if (path.endsWith('.ort')) {
-    remarks.push(`${path}: an .ort file cannot be guarded against integer division by -1 that traps`);
+    remarks.push(
+      `${path}: an .ort file cannot be guarded against integer division by -1 that traps, nor its recurrent operators against empty axes`,
+    );
     return { path, bytes: undefined, weightsFolder: dirname(path) };
   }
   const added = (model: Uint8Array) => (functions === undefined ? model : Buffer.concat([model, functions]));
-  const { guarded, unknown } = guardIntegerDivision(added(readOnnxSkeletonFile(path)));
-  for (const output of unknown) remarks.push(`${path}: the division that gives ${output} is not guarded, its element type is unknown`);
+  const { guarded, remarks: found } = guardRequests(added(readOnnxSkeletonFile(path)));
+  for (const remark of found) remarks.push(`${path}: ${remark}`);
   const place = { path, weightsFolder: weightsFolder ?? dirname(path) };
   if (guarded === 0 && functions === undefined && weightsFolder === undefined) return { ...place, bytes: undefined };
   const model = added(await readFile(path));
-  return { ...place, bytes: guarded === 0 ? model : guardIntegerDivision(model).model };
+  return { ...place, bytes: guarded === 0 ? model : guardRequests(model).model };
 }
 
 function createSession({ path, bytes, weightsFolder }: ModelSource, options: InferenceSession.SessionOptions): Promise<InferenceSession> {
   if (bytes === undefined) return InferenceSession.create(path, options);
   const folder = { model_external_initializers_file_folder_path: weightsFolder };
-  return InferenceSession.create(bytes, { ...options, extra: { session: { ...(options.extra?.session as object), ...folder } } });
+  return InferenceSession.create(bytes, {
+    ...options,
+    extra: { ...options.extra, session: { ...(options.extra?.session as object), ...folder } },
+  });
 }
 
 function sessionOptions(request: SessionRequest, executionProviders: readonly string[]): InferenceSession.SessionOptions {
@@ -101,7 +106,10 @@ function sessionOptions(request: SessionRequest, executionProviders: readonly st
     graphOptimizationLevel: 'all',
     logSeverityLevel: 4,
     // A spinning thread would take the core from its neighbours: other executors, and the service itself.
-    extra: { session: { intra_op: { allow_spinning: '0' }, inter_op: { allow_spinning: '0' } } },
+    extra: {
+      session: { intra_op: { allow_spinning: '0' }, inter_op: { allow_spinning: '0' } },
+      optimization: { disable_specified_optimizers: OMITTED_PASSES },
+    },
   };
 }
 

@@ -9,9 +9,13 @@ export interface CallMeter {
   measure(names: readonly string[], run: () => Promise<FromThread>): Promise<FromThread>;
 }
 
-/** Makes a meter. `onEntered` hears of every change where a servable has several names, before the code runs. */
-export function createCallMeter(clock: Clock, onEntered: (name: string | undefined) => void): CallMeter {
+/**
+ * Makes a meter. Where a servable has several names, `onEntered` hears of each before it runs, but not again of one that runs many times: what
+ * breaks is put down to the one that was entered last.
+ */
+export function createCallMeter(clock: Clock, onEntered: (name: string) => void): CallMeter {
   let several = false;
+  let told: string | undefined;
   let current: { readonly name: string; readonly sinceMs: number } | undefined;
   let counts = new Map<string, CallCount>();
 
@@ -32,13 +36,16 @@ export function createCallMeter(clock: Clock, onEntered: (name: string | undefin
     enter(name) {
       // Where there is one name, everything is its.
       if (!several) return;
-      if (name === undefined) leave();
-      else begin(name);
+      if (name === undefined) return leave();
+      begin(name);
+      if (name === told) return;
+      told = name;
       onEntered(name);
     },
     async measure(names, run) {
       counts = new Map();
       several = names.length > 1;
+      told = undefined;
       const [only] = names;
       if (only !== undefined && !several) begin(only);
       const answer = await run();

@@ -26,7 +26,7 @@ export function serveUserCode(host: GuardedProcess): void {
   const { port1: calls, port2: userCalls } = new MessageChannel();
   const pipe = createBytePipe(new Socket({ fd: BYTE_PIPE_FD, readable: true, writable: true }));
   const names = new Map<ModelKey, readonly string[]>();
-  const meter = createCallMeter(clock, (name) => send({ type: 'entered', ...(name === undefined ? {} : { name }) }));
+  const meter = createCallMeter(clock, (name) => send({ type: 'entered', name }));
   const work = createExecutorWork(clock, { calls: userCalls, enter: meter.enter });
   let last: Promise<void> = Promise.resolve();
 

@@ -122,6 +122,12 @@ describe('a module of the library', () => {
     expect(one.entries()).toEqual([]);
   });
 
+  test('may leave timers behind', async () => {
+    using one = rig();
+    one.put('ops/zero.ts', kernelModule({ more: 'setInterval(() => {}, 10);' }));
+    expect((await one.obtain()).modules).toHaveLength(1);
+  });
+
   test('and another that defines the same op are both named', async () => {
     using one = rig();
     one.put('ops/one.ts', kernelModule());

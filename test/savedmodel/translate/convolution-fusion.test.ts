@@ -7,7 +7,7 @@ import { buildModel } from '#proto/onnx-writer.ts';
 import type { AttrValue } from '../../../savedmodel/graph.ts';
 import { tensorOf } from '../../../savedmodel/translate/constants.ts';
 import { translateGraph } from '../../../savedmodel/translate/translate-graph.ts';
-import { answers, constant, type Feed, type Input, int, node, regionOf, text } from './flat-nodes.ts';
+import { answers, bool, constant, type Feed, type Input, int, node, regionOf, text } from './flat-nodes.ts';
 import { opCounts } from './op-counts.ts';
 import { runOnnx } from './run-onnx.ts';
 
@@ -51,6 +51,60 @@ describe('a convolution', () => {
     });
     expect(emitted(pooled)).toMatchObject({ Transpose: 2, Clip: 1 });
     expect(optimized('pooled.onnx', pooled)).toEqual({ FusedConv: 1, MaxPool: 1, Transpose: 2 });
+  });
+});
+
+describe('what follows a convolution', () => {
+  const axes = constant('axes', 'int32', [2], [1, 2]);
+  const reduced = (op: string, keeps: boolean) => {
+    const relu = node('relu', 'Relu', [node('biased', 'BiasAdd', [conv('conv', image.node, 'SAME'), weights('bias', [4])])]);
+    return node('reduced', op, [relu, axes], { keep_dims: bool(keeps) });
+  };
+  /** The same, where nothing is known of the channels' order. */
+  const apart = (op: string, keeps: boolean) => {
+    const { inputs, attrs } = reduced(op, keeps);
+    const [relu] = inputs;
+    const twice = node('same', 'Reshape', [relu ?? axes, constant('shape', 'int32', [4], [-1, 7, 6, 4])]);
+    return { ...node('reduced', op, [twice, axes]), attrs };
+  };
+
+  test.each([
+    ['Mean', false, { FusedConv: 1, Transpose: 1, GlobalAveragePool: 1, Flatten: 1 }],
+    ['Mean', true, { FusedConv: 1, Transpose: 2, GlobalAveragePool: 1 }],
+    ['Max', false, { FusedConv: 1, Transpose: 1, ReduceMax: 1 }],
+  ] as const)('%s over space, axes kept: %s, leaves no transpose before it', (op, keeps, expected) => {
+    expect(optimized('reduced.onnx', reduced(op, keeps))).toEqual(expected);
+    const [found, other] = [answers([image], [reduced(op, keeps)]), answers([image], [apart(op, keeps)])];
+    if (typeof found === 'string' || typeof other === 'string') throw new Error(`${found} ${other}`);
+    expect(found[0]?.shape).toEqual(other[0]?.shape);
+    const [left, right] = [found, other].map((all) => all[0]?.values as readonly number[]);
+    for (const [index, value] of (left ?? []).entries()) expect(value).toBeCloseTo(right?.[index] ?? Number.NaN, 5);
+  });
+
+  test('and is one number per channel, such as a batch normalisation of Keras 3, becomes part of it', () => {
+    const scaled = node('scaled', 'Mul', [conv('conv', image.node, 'SAME'), weights('scale', [4])]);
+    const shifted = node('shifted', 'AddV2', [scaled, weights('shift', [1, 1, 1, 4])]);
+    const active = node('active', 'Relu', [node('less', 'Sub', [shifted, constant('half', 'float', [], [0.5])])]);
+    expect(emitted(active)).toMatchObject({ Transpose: 2, Mul: 1, Add: 1, Sub: 1 });
+    const kept = optimized('normalised.onnx', active);
+    expect(kept).toMatchObject({ Transpose: 2 });
+    expect(kept).not.toHaveProperty('Mul');
+    expect(kept).not.toHaveProperty('Add');
+  });
+
+  test('and joins two of them does so in their own order', () => {
+    const [one, other] = [conv('one', image.node, 'SAME'), conv('other', image.node, 'SAME')];
+    const joined = node('joined', 'AddV2', [one, node('gated', 'Mul', [other, node('gate', 'Sigmoid', [other])])]);
+    expect(optimized('joined.onnx', joined).Transpose).toBe(2);
+    const spread = (value: ReturnType<typeof node>, name: string) =>
+      node(name, 'Reshape', [value, constant('shape', 'int32', [4], [-1, 7, 6, 4])]);
+    const plain = spread(other, 'plain');
+    const expected = node('sum', 'AddV2', [spread(one, 'first'), node('gated2', 'Mul', [plain, node('gate2', 'Sigmoid', [plain])])]);
+    const [found, wanted] = [answers([image], [joined]), answers([image], [expected])];
+    if (typeof found === 'string' || typeof wanted === 'string') throw new Error(`${found} ${wanted}`);
+    expect(found[0]?.shape).toEqual(wanted[0]?.shape);
+    const [left, right] = [found, wanted].map((all) => all[0]?.values as readonly number[]);
+    for (const [index, value] of (left ?? []).entries()) expect(value).toBeCloseTo(right?.[index] ?? Number.NaN, 4);
   });
 });
 
