@@ -2,6 +2,7 @@ import type { Refusal } from './admission.ts';
 import type { Lane } from './lane.ts';
 import type { Ahead } from './pace.ts';
 import * as refusals from './refusals.ts';
+import { freeTokens } from './workers.ts';
 
 /** What a request of these rows finds before it in a lane. */
 export function aheadOf({ group, queuedRows, queuedPieces }: Lane, rows: number): Ahead {
@@ -23,5 +24,8 @@ export function lateRefusal(
   request: { readonly ahead: Ahead; readonly expectedMs: number; readonly budgetMs: number },
 ): Refusal | null {
   const waitMs = pace.boundMs(request.expectedMs);
-  return waitMs <= request.budgetMs || !pace.knows(request.ahead) ? null : refusals.tooLate(group, waitMs, request.budgetMs);
+  if (waitMs <= request.budgetMs || !pace.knows(request.ahead)) return null;
+  // Where a worker could begin at once, nothing is overloaded, however slow the last batches were.
+  if (group.slots.length === 0 || group.slots.some((slot) => freeTokens(slot) > 0)) return null;
+  return refusals.tooLate(group, waitMs, request.budgetMs);
 }

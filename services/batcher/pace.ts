@@ -4,6 +4,10 @@ const NEWEST_WEIGHT = 0.1;
 const DEVIATIONS = 3;
 /** What is expected is taken for longer by this, since more may join its batch, and the way to and from the workers takes time. */
 const MARGIN = 1.2;
+/** One batch counts for no more than this many times what is usual: a standstill is no pace, and what is really slow comes again. */
+const OUTLIER = 4;
+/** A deviation below this says nothing, in ms. */
+const LEAST_DEVIATION_MS = 5;
 /** What the largest batch of late counts less with each batch that comes back. */
 const FORGETTING = 0.98;
 
@@ -47,13 +51,15 @@ export class Pace {
   returned(units: number, expectedMs: number | null, nowMs: number): void {
     const weight = Math.max(NEWEST_WEIGHT, 1 / ++this.#count);
     this.#batchUnits += weight * (units - this.#batchUnits);
-    this.#batchMs += weight * (nowMs - this.#sinceMs - this.#batchMs);
+    const tookMs = nowMs - this.#sinceMs;
+    this.#batchMs += weight * ((this.#count === 1 ? tookMs : Math.min(tookMs, OUTLIER * Math.max(1, this.#batchMs))) - this.#batchMs);
     this.#sinceMs = nowMs;
     this.#largestUnits = Math.max(units, FORGETTING * this.#largestUnits);
     if (expectedMs === null || this.#count === 1) return;
-    const missMs = nowMs - expectedMs;
-    this.#deviationMs += weight * (Math.abs(missMs - this.#missMs) - this.#deviationMs);
-    this.#missMs += weight * (missMs - this.#missMs);
+    const farMs = OUTLIER * Math.max(LEAST_DEVIATION_MS, this.#deviationMs);
+    const offMs = Math.max(-farMs, Math.min(farMs, nowMs - expectedMs - this.#missMs));
+    this.#deviationMs += weight * (Math.abs(offMs) - this.#deviationMs);
+    this.#missMs += weight * offMs;
   }
 
   /**

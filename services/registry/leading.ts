@@ -94,8 +94,8 @@ export interface Leading extends AsyncDisposable {
 const TURN_MS = 1000;
 /** Turns follow each other at this distance at least, so that many changes make one turn. */
 const COALESCE_MS = 10;
-/** Without all signatures of what workers serve, the first table is told after this long. */
-const FIRST_TABLE_MS = 2000;
+/** Without all signatures of what workers serve, the first table is told after this long: time to ask twice. */
+const FIRST_TABLE_MS = 5000;
 /** While versions leave, a turn comes this soon. */
 const LEAVING_TURN_MS = 100;
 

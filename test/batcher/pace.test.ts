@@ -41,6 +41,15 @@ describe('the pace of a lane', () => {
     expect(pace.boundMs(100)).toBeGreaterThan(calmMs + 7);
   });
 
+  test('is not that of a single standstill', () => {
+    const { pace, nowMs } = steadyPace();
+    const calmMs = pace.boundMs(pace.expectedMs(ahead, nowMs));
+    pace.back(10);
+    pace.returned(10, nowMs + 20, nowMs + 5000);
+    pace.sent(10, nowMs + 5000);
+    expect(pace.boundMs(pace.expectedMs(ahead, nowMs + 5000))).toBeLessThan(2 * calmMs);
+  });
+
   test('learns nothing about its expectations from a request that was put back', () => {
     const { pace, nowMs } = steadyPace();
     const calmMs = pace.boundMs(100);
