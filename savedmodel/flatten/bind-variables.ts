@@ -19,6 +19,8 @@ export type VariableSource =
 export interface UnboundVariable {
   readonly node: FlatNode;
   readonly reason: string;
+  /** The graph would restore it, but the checkpoint does not have it. */
+  readonly isRestored: boolean;
 }
 
 /** The variables of a graph with their sources. */
@@ -35,6 +37,8 @@ export interface VariableBindings {
 /** What a graph says of one variable. */
 interface Assignment {
   readonly source?: VariableSource;
+  /** From a checkpoint, which need not have it. */
+  readonly isRestored?: boolean;
   readonly why: string;
 }
 
@@ -69,7 +73,10 @@ export function bindVariables(graph: FoldedGraph, checkpointKeys: ReadonlySet<st
     const identity = resourceIdentity(node);
     const source = byIdentity.get(identity);
     if (source !== undefined) bound.set(node, source);
-    else unbound.push({ node, reason: initialised.get(identity)?.why ?? 'nothing restores or initialises it' });
+    else {
+      const known = initialised.get(identity);
+      unbound.push({ node, reason: known?.why ?? 'nothing restores or initialises it', isRestored: known?.isRestored === true });
+    }
   }
   const sourceOf = (ref: ValueRef) => {
     const origin = originOf(ref).node;
@@ -85,7 +92,7 @@ function readAssignment(graph: FoldedGraph, value: ValueRef, keys: ReadonlySet<s
   const key = restoredKey(graph, origin);
   if (key !== undefined) {
     if (keys.has(key.key)) return { source: { type: 'checkpoint', ...key }, why: '' };
-    return { why: `the checkpoint has no key ${key.key}` };
+    return { isRestored: true, why: `the checkpoint has no key ${key.key}` };
   }
   if (origin.node.op.startsWith('Restore'))
     return { why: `the names that ${origin.node.name} (${origin.node.op}) restores are not constant` };

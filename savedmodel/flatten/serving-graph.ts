@@ -1,6 +1,6 @@
-import type { FlatGraph, FlatNode } from '../flat-graph.ts';
+import type { FlatGraph } from '../flat-graph.ts';
 import type { MetaGraph } from '../graph.ts';
-import { bindVariables, type VariableBindings } from './bind-variables.ts';
+import { bindVariables, type UnboundVariable, type VariableBindings } from './bind-variables.ts';
 import { flatten, servingFetches } from './flatten.ts';
 import { type FoldedGraph, foldConstants } from './fold.ts';
 import { initTables, type TableInit } from './init-tables.ts';
@@ -53,12 +53,12 @@ function merged(found: VariableBindings, more: VariableBindings): VariableBindin
   const byIdentity = new Map([...more.byIdentity, ...found.byIdentity]);
   const reasons = new Map(more.unbound.map((one) => [resourceIdentity(one.node), one.reason]));
   const bound = new Map(found.bound);
-  const unbound: { readonly node: FlatNode; readonly reason: string }[] = [];
-  for (const { node, reason } of found.unbound) {
+  const unbound: UnboundVariable[] = [];
+  for (const { node, reason, isRestored } of found.unbound) {
     const identity = resourceIdentity(node);
     const source = byIdentity.get(identity);
     if (source !== undefined) bound.set(node, source);
-    else unbound.push({ node, reason: reasons.get(identity) ?? reason });
+    else unbound.push({ node, reason: reasons.get(identity) ?? reason, isRestored });
   }
   return { bound, unbound, byIdentity, sourceOf: (ref) => found.sourceOf(ref) ?? more.sourceOf(ref) };
 }

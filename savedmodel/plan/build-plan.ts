@@ -2,7 +2,15 @@ import { ServeError } from '#mesh/errors.ts';
 import type { Signature } from '#mesh/signature.ts';
 import { type DType, dtypeFromNumber } from '#mesh/tensor.ts';
 import type { FlatNode, ValueRef } from '../flat-graph.ts';
-import { isTable, isVariable, prepareServing, resourceIdentity, type TableColumn, type TableInit } from '../flatten/index.ts';
+import {
+  isTable,
+  isVariable,
+  prepareServing,
+  resourceIdentity,
+  type TableColumn,
+  type TableInit,
+  type UnboundVariable,
+} from '../flatten/index.ts';
 import type { StoredSignature } from '../graph.ts';
 import { type LibraryOp, NO_OPS, type OpLibraryIndex } from '../ops/op-library.ts';
 import { definitionsWith, type PlannedOps, planOps } from '../ops/planned-ops.ts';
@@ -58,6 +66,7 @@ export async function buildPlan(source: SavedModelSource, options: BuildPlanOpti
   const ops = planOps(options.library ?? NO_OPS, (op) => options.onnxOps.has(op) || options.hostOps.has(op));
   const metaGraph = { ...source.metaGraph, strippedOps: definitionsWith(ops, source.metaGraph) };
   const serving = prepareServing(metaGraph, new Set(bundle?.keys() ?? []));
+  if (bundle === null) refuseWithoutCheckpoint(source.folder, serving.variables.unbound);
   const structured = structureGraph(metaGraph, serving.graph);
   const signatures = [...metaGraph.signatures].map(([key, stored]) => namedTensors(key, stored, structured));
   const fedNames = new Set<string>();
@@ -74,6 +83,13 @@ export async function buildPlan(source: SavedModelSource, options: BuildPlanOpti
   };
   const graph = resolveAliases(structured, { fed: fedNames, isFrozen });
   const variables = await readVariables(structured.nodes, serving.variables, bundle);
+  const columns = new Map<TableColumn, ResidentValue>();
+  for (const { sources } of serving.tables) {
+    for (const fill of sources) {
+      if (fill.type !== 'tensors') continue;
+      for (const column of [fill.keys, fill.values]) columns.set(column, await readSource(column, bundle));
+    }
+  }
   const workshop: Workshop = {
     graph,
     signatures: signatures.map((one, index) => ({
@@ -91,16 +107,9 @@ export async function buildPlan(source: SavedModelSource, options: BuildPlanOpti
     residentValue: (node) => residentValue(node, variables),
     tableOf: new Map(serving.tables.map((one) => [one.identity, one])),
     initialOf: (node) => variables.get(resourceIdentity(node)) ?? null,
-    columnValue: (column) => (column.type === 'constant' ? constantValue(column.value) : undefined),
+    columnValue: (column) => columns.get(column),
   };
-  const columns = new Map<TableColumn, ResidentValue>();
-  for (const { sources } of serving.tables) {
-    for (const fill of sources) {
-      if (fill.type !== 'tensors') continue;
-      for (const column of [fill.keys, fill.values]) columns.set(column, await readSource(column, bundle));
-    }
-  }
-  const draft = settle({ ...workshop, columnValue: (column) => columns.get(column) });
+  const draft = settle(workshop);
   return source.initSignature === null ? draft : { ...draft, plan: listing(draft.plan, source.initSignature) };
 }
 
@@ -109,6 +118,15 @@ function listing(plan: Plan, initSignature: StoredSignature): Plan {
   const program = { slotCount: 0, inputs: [], outputs: [], steps: [] };
   const listed = { signature: signatureOf(initSignature), stateful: false, program, refusal: null };
   return { ...plan, signatures: { ...plan.signatures, [INIT_OP_SIGNATURE]: listed } };
+}
+
+/** A folder that was copied without its variables: TensorFlow would load it, and fail each request. */
+function refuseWithoutCheckpoint(folder: string, unbound: readonly UnboundVariable[]): void {
+  const restored = unbound.filter(({ isRestored }) => isRestored);
+  const [first] = restored;
+  if (first === undefined) return;
+  const what = `the graph restores ${restored.length} variables from it, such as ${first.node.name}`;
+  throw new ServeError('NOT_FOUND', `${folder}/variables/variables.index is not there, and ${what}`);
 }
 
 interface NamedSignature {

@@ -1,6 +1,6 @@
 import type { Body, FlatNode, ValueRef } from '../flat-graph.ts';
 import { hasEffect, isTable, isVariable } from '../flatten/index.ts';
-import { RESOURCE, VARIANT, type ValueDtypes } from './output-dtypes.ts';
+import { VARIANT, type ValueDtypes } from './output-dtypes.ts';
 import { ValueSet } from './value-map.ts';
 
 /** What the planner asks of the nodes of a resolved graph. Answers are remembered. */
@@ -38,7 +38,6 @@ export interface NodeFactsOptions {
 
 const SILENT = /^Print(V2)?$/;
 const RANDOM = /^(Random|TruncatedNormal|ParameterizedTruncatedNormal|Multinomial|Stateful)/;
-const STRING = 7;
 /** Float to uint64, but for strings and complex numbers; half and bfloat16. */
 const ONNX_DTYPES: ReadonlySet<number> = new Set([1, 2, 3, 4, 5, 6, 9, 10, 14, 17, 19, 22, 23]);
 
@@ -92,16 +91,6 @@ export function outputsOf(node: FlatNode): readonly ValueRef[] {
 /** The nodes of all bodies, not those of bodies inside them. */
 export function inside(node: FlatNode): readonly FlatNode[] {
   return node.bodies?.flatMap((body) => body.nodes) ?? [];
-}
-
-/** Whether a value is a number, a handle (of a table, say), or neither. */
-export function isString(facts: NodeFacts, ref: ValueRef): boolean {
-  return facts.dtypes.number(ref) === STRING;
-}
-
-/** Whether a value is a handle. */
-export function isResource(facts: NodeFacts, ref: ValueRef): boolean {
-  return facts.dtypes.number(ref) === RESOURCE;
 }
 
 function withCaptures(node: FlatNode, facts: NodeFacts): readonly ValueRef[] {

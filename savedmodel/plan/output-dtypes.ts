@@ -4,9 +4,7 @@ import type { ArgDef, AttrValue, DataTypeNumber, MetaGraph } from '../graph.ts';
 import { createOpDefs } from '../op-defs/index.ts';
 import { NO_PLANNED_OPS, outputNumbers, type PlannedOps } from '../ops/planned-ops.ts';
 
-/** Numbers of `tensorflow.DataType` that no tensor of a client has. */
-export const RESOURCE = 20;
-/** What TensorLists are. */
+/** What TensorLists are: a number of `tensorflow.DataType` that no tensor of a client has. */
 export const VARIANT = 21;
 /** Added to a dtype for a reference to a variable of it, in TF1 graphs. */
 const REFERENCE = 100;

@@ -192,6 +192,15 @@ describe('buildPlan', () => {
     expect(initializer?.external).toEqual({ location: 'weights.bin', offset: 0, byteLength: bytes.byteLength });
   });
 
+  test('a folder that was copied without its variables is refused in those words', async () => {
+    const found = patternFolders().find((one) => one.name === 'keras3_mlp');
+    const source = await readSavedModel(found?.versionDirectory ?? '', { tags: ['serve'] });
+    await expect(buildPlan({ ...source, bundle: null }, { onnxOps: ONNX_OPS, hostOps: HOST_STEP_OPS })).rejects.toMatchObject({
+      code: 'NOT_FOUND',
+      message: expect.stringMatching(/variables\/variables\.index is not there, and the graph restores \d+ variables from it, such as /),
+    });
+  });
+
   test('constants of the host are stored once', async () => {
     const nodes = [
       placeholder('x', STRING),
@@ -203,7 +212,7 @@ describe('buildPlan', () => {
     expect(draft.plan.segments).toEqual([]);
   });
 
-  test('a nonzero count of an unused constant does not matter', async () => {
+  test('constants that nothing reads are not stored', async () => {
     const nodes = [placeholder('x', FLOAT), constant('unused', int32([1, 2, 3])), floats('Neg', 'y', ['x'])];
     const draft = await planOf(nodes, { serving_default: { inputs: { x: ['x:0', FLOAT] }, outputs: { y: ['y:0', FLOAT] } } });
     expect(draft.plan.constants).toEqual([]);
