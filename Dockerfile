@@ -27,6 +27,7 @@ RUN install -d -m 1777 /var/cache/headrace
 ENV NODE_ENV=production \
     MALLOC_MMAP_THRESHOLD_=131072 \
     HEADRACE_IMPORT_CACHE_DIR=/var/cache/headrace \
+    NODE_COMPILE_CACHE=/tmp/headrace-compiled \
     MODEL_NAME=model \
     MODEL_BASE_PATH=/models \
     HOME=/tmp
@@ -47,6 +48,7 @@ RUN install -d -m 1777 /var/cache/headrace
 ENV NODE_ENV=production \
     MALLOC_MMAP_THRESHOLD_=131072 \
     HEADRACE_IMPORT_CACHE_DIR=/var/cache/headrace \
+    NODE_COMPILE_CACHE=/tmp/headrace-compiled \
     MODEL_NAME=model \
     MODEL_BASE_PATH=/models \
     HOME=/tmp \

@@ -2,7 +2,7 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import type { Machine } from './machine.ts';
 import type { BenchReport } from './report.ts';
-import type { BenchRow } from './section.ts';
+import type { BenchRow, Growth } from './section.ts';
 
 /** One section as it was last run. */
 export interface LedgerEntry {
@@ -14,6 +14,8 @@ export interface LedgerEntry {
   readonly rows: readonly BenchRow[];
   /** Why it was left out; null for one that ran. */
   readonly leftOut: string | null;
+  /** Of a section about growth. */
+  readonly growth?: Growth;
 }
 
 /** Reads a ledger, a JSON object per line; none when there is no file. */
@@ -31,9 +33,7 @@ export function writeLedger(file: string, entries: readonly LedgerEntry[]): void
 /** The ledger after a run: what the run was asked for replaces what was there. `order` are all sections; others leave the ledger. */
 export function mergeRun(ledger: readonly LedgerEntry[], report: BenchReport, order: readonly string[]): readonly LedgerEntry[] {
   const { machine, rounds, seconds } = report;
-  const fresh = report.sections.map(
-    (one): LedgerEntry => ({ section: one.name, machine, rounds, seconds, rows: one.rows, leftOut: one.leftOut }),
-  );
+  const fresh = report.sections.map(({ name, ...found }): LedgerEntry => ({ section: name, machine, rounds, seconds, ...found }));
   const bySection = new Map([...ledger, ...fresh].map((entry) => [entry.section, entry]));
   return order.flatMap((name) => bySection.get(name) ?? []);
 }

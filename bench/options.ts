@@ -6,6 +6,8 @@ export interface BenchOptions {
   readonly only: readonly string[];
   readonly rounds: number;
   readonly seconds: number;
+  /** Sections about growth leave out points above it. */
+  readonly most: number;
   readonly profile: string;
   /** A Python that may have TensorFlow; empty: none was named. */
   readonly python: string;
@@ -21,6 +23,7 @@ export function usage(sections: readonly string[]): string {
   --quick            one round of one second: does everything work? The figures mean little
   --rounds N         times each subject is measured (default 5)
   --seconds S        of each measurement (default 5)
+  --most N           sections about growth leave out what is more than N: models, connections, rows (default 1000000; 16 with --quick)
   --only NAME        a section, as without --only; may be repeated
   --profile NAME     writes the CPU profile of a process into bench/results: embedded, gateway, batcher, worker-gpu, registry, naive, bare-http, bare-http2
   --python PATH      a Python with TensorFlow, which imported SavedModels are compared with (default: HEADRACE_BENCH_PYTHON in the environment)
@@ -41,6 +44,7 @@ export function parseOptions(args: readonly string[], sectionNames: readonly str
       quick: { type: 'boolean', default: false },
       rounds: { type: 'string' },
       seconds: { type: 'string' },
+      most: { type: 'string' },
       only: { type: 'string', multiple: true, default: [] },
       profile: { type: 'string', default: '' },
       python: { type: 'string', default: '' },
@@ -58,6 +62,7 @@ export function parseOptions(args: readonly string[], sectionNames: readonly str
     only,
     rounds: count('rounds', values.rounds ?? (values.quick ? '1' : '5')),
     seconds: count('seconds', values.seconds ?? (values.quick ? '1' : '5')),
+    most: count('most', values.most ?? (values.quick ? '16' : '1000000'), 1_000_000),
     profile: values.profile,
     python: values.python,
     writeResults: values['write-results'],
@@ -65,9 +70,9 @@ export function parseOptions(args: readonly string[], sectionNames: readonly str
   };
 }
 
-function count(name: string, text: string): number {
+function count(name: string, text: string, highest = 600): number {
   const value = Number(text);
-  if (!Number.isInteger(value) || value < 1 || value > 600)
-    throw new RangeError(`--${name} ${text}: a whole number from 1 to 600 was expected`);
+  if (!Number.isInteger(value) || value < 1 || value > highest)
+    throw new RangeError(`--${name} ${text}: a whole number from 1 to ${highest} was expected`);
   return value;
 }

@@ -2,7 +2,7 @@ import type { LedgerEntry } from './ledger.ts';
 import type { Machine } from './machine.ts';
 import { BENCH_MODELS } from './models/nets.ts';
 import { SAVED_NETS } from './models/saved-nets.ts';
-import { type BenchRow, meetsTarget } from './section.ts';
+import { type BenchRow, type Growth, meetsTarget } from './section.ts';
 
 /** What one section came to. */
 export interface SectionReport {
@@ -11,6 +11,8 @@ export interface SectionReport {
   readonly rows: readonly BenchRow[];
   /** Why it was left out, or how it failed; null for one that ran. */
   readonly leftOut: string | null;
+  /** Of a section about growth. */
+  readonly growth?: Growth;
 }
 
 /** All that one run of the bench found. */
@@ -26,8 +28,22 @@ const COLUMNS = ['path', 'measured', 'figure', 'target', ''] as const;
 
 /** The table for a terminal. */
 export function terminalTable(rows: readonly BenchRow[]): string {
-  const lines = [COLUMNS, ...rows.map(cells)];
-  const widths = COLUMNS.map((_, column) => Math.max(...lines.map((line) => line[column]?.length ?? 0)));
+  return aligned([COLUMNS, ...rows.map(cells)]);
+}
+
+/** A table of growth for a terminal. */
+export function growthTable({ columns, rows }: Growth): string {
+  return aligned([columns, ...rows]);
+}
+
+/** Where the picture of a section lies, from RESULTS.md. */
+export function pictureFile(section: string): string {
+  return `results/${section}.svg`;
+}
+
+/** Lines whose cells stand below each other. */
+function aligned(lines: readonly (readonly string[])[]): string {
+  const widths = lines[0]?.map((_, column) => Math.max(...lines.map((line) => line[column]?.length ?? 0))) ?? [];
   return lines
     .map((line) =>
       line
@@ -58,6 +74,10 @@ ${latestFirst.map((entries) => runText(entries, latestFirst.length > 1)).join('\
 - **imported**: a SavedModel as the importer makes it, run by the worker's runtime. **direct**: the same net written in ONNX, channels first inside,
   with ONNX's own LSTM, LayerNormalization and BatchNormalization, and the weights of the SavedModel (\`models/direct-*.ts\`). **TensorFlow**: a call of
   the signature in Python (\`references/tensorflow-run.py\`). All with one thread inside operators, and answers equal to 1e-4.
+- **scale-models**, **scale-workers**, **scale-connections**, **scale-batch**: one thing grows, and everything else stays as it is. Each point takes the
+  seconds of one round, and is checked while it is measured: ten requests a second with numbers of their own, whose answers must be right. One
+  answer that is wrong, an error, or a process that ends by itself makes the section fail. The load generator shares the processors with the
+  server, so requests/s are lower, and latencies longer, than clients elsewhere would see; the processor time of a request is not touched by that.
 
 Models, with random weights from a fixed seed: ${BENCH_MODELS.map(({ name, what }) => `${name} (${what})`).join('; ')}.
 SavedModels, made by \`models/make-savedmodels.py\`: ${SAVED_NETS.map(({ name, what }) => `${name} (${what})`).join('; ')}.
@@ -69,10 +89,11 @@ function runText(entries: readonly LedgerEntry[], isOneOfMany: boolean): string 
   if (first === undefined) return '';
   const { machine, rounds, seconds } = first;
   const rows = entries.flatMap((entry) => entry.rows);
-  const table = [COLUMNS, COLUMNS.map(() => '---'), ...rows.map(cells)].map((line) => `| ${line.join(' | ')} |`).join('\n');
+  const table = rows.length === 0 ? '' : `${markdownTable(COLUMNS, rows.map(cells))}\n`;
   const missed = rows.filter((row) => !meetsTarget(row)).length;
   const withTarget = rows.filter(({ target }) => target !== null).length;
   const leftOut = entries.flatMap((entry) => (entry.leftOut === null ? [] : [`\nLeft out: ${entry.section}: ${entry.leftOut}\n`]));
+  const grown = entries.flatMap(({ section, growth }) => (growth === undefined ? [] : [growthText(section, growth)]));
   const heading = isOneOfMany ? `## ${entries.map(({ section }) => section).join(', ')}\n\n` : '';
   return `${heading}| | |
 |---|---|
@@ -84,10 +105,24 @@ function runText(entries: readonly LedgerEntry[], isOneOfMany: boolean): string 
 | load average at the start | ${machine.loadAverage} |
 | load generators | ${machine.loadGenerator} |
 
-${table}
+${table}${withTarget === 0 ? '' : `\n${missed === 0 ? 'Every target is met.' : `${missed} of ${withTarget} targets are missed.`}\n`}${leftOut.join('')}${grown.join('')}`;
+}
 
-${missed === 0 ? 'Every target is met.' : `${missed} of ${withTarget} targets are missed.`}
-${leftOut.join('')}`;
+/** The heading, what bounds the figures, the picture and the table. */
+function growthText(section: string, { question, text, columns, rows, picture }: Growth): string {
+  return `
+### ${question}
+
+${text}
+
+![${picture.title}](${pictureFile(section)})
+
+${markdownTable(columns, rows)}
+`;
+}
+
+function markdownTable(columns: readonly string[], rows: readonly (readonly string[])[]): string {
+  return [columns, columns.map(() => '---'), ...rows].map((line) => `| ${line.join(' | ')} |`).join('\n');
 }
 
 function cells(row: BenchRow): readonly string[] {
@@ -100,6 +135,6 @@ function cells(row: BenchRow): readonly string[] {
 
 function amount(value: number, unit: BenchRow['unit']): string {
   if (unit === 'x') return `${value.toFixed(2)}x`;
-  if (unit === 'ms' || unit === 's') return `${value.toFixed(2)} ${unit}`;
+  if (unit === 'ms' || unit === 's' || unit === 'MB') return `${value.toFixed(2)} ${unit}`;
   return unit === '/s' ? `${Math.round(value).toLocaleString('en-US')}/s` : `${value} ${unit}`;
 }

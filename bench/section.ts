@@ -1,3 +1,4 @@
+import type { Picture } from './picture.ts';
 import type { ServerOptions } from './servers.ts';
 
 /** What a section is given. */
@@ -6,6 +7,8 @@ export interface BenchContext {
   readonly rounds: number;
   /** Seconds of each measurement. */
   readonly seconds: number;
+  /** Sections about growth leave out what is more than this: models, connections, rows. */
+  readonly most: number;
   readonly servers: ServerOptions;
   /** A Python to ask for TensorFlow; empty: none. */
   readonly python: string;
@@ -20,11 +23,29 @@ export interface BenchRow {
   readonly values: readonly string[];
   readonly figure: number;
   /** `x`: a ratio. */
-  readonly unit: 'x' | 'ms' | 's' | '/s' | 'errors' | 'transposes';
+  readonly unit: 'x' | 'ms' | 's' | '/s' | 'MB' | 'errors' | 'transposes';
   /** Null: for information. */
   readonly target: { readonly atLeast: number } | { readonly atMost: number } | null;
   /** What `figure` is, such as `of naive`. */
   readonly of: string;
+}
+
+/** How a cost grows with something: a table and a picture of it. */
+export interface Growth {
+  /** The heading. */
+  readonly question: string;
+  /** What was done, and what bounds the figures. Markdown. */
+  readonly text: string;
+  readonly columns: readonly string[];
+  /** As many cells in each as there are columns. */
+  readonly rows: readonly (readonly string[])[];
+  readonly picture: Picture;
+}
+
+/** What a section about growth found. */
+export interface GrowthFindings {
+  readonly rows: readonly BenchRow[];
+  readonly growth: Growth;
 }
 
 /** A part of the bench that can be run alone (`--only`). */
@@ -34,7 +55,7 @@ export interface BenchSection {
   readonly needsWrk: boolean;
   /** Servers beside Node that it starts. */
   readonly needsMesh: boolean;
-  run(context: BenchContext): Promise<readonly BenchRow[]>;
+  run(context: BenchContext): Promise<readonly BenchRow[] | GrowthFindings>;
 }
 
 /** True when the row meets its target, or has none. */

@@ -13,6 +13,11 @@ export interface Clock {
   sleep(delayMs: number, signal: AbortSignal): Promise<void>;
 }
 
+/** An instant of `wallNow` as HTTP's headers have it: `Sat, 21 Nov 2026 17:00:00 GMT`. */
+export function httpDate(wallMs: number): string {
+  return new Date(wallMs).toUTCString();
+}
+
 /** A pending `Clock.schedule`. Disposing twice, or after it fired, does nothing. */
 export interface Timer extends Disposable {}
 

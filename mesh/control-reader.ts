@@ -19,6 +19,7 @@ import type {
   StatusReport,
   WorkerDetail,
 } from './control.ts';
+import type { WorkerDetailPatch } from './detail-patch.ts';
 import { count, flag, listOf, mapOf, number, objectOf, oneOf, optional, orNull, readDocument, type Shape, text } from './document-shape.ts';
 import { ServeError, STATUS } from './errors.ts';
 import type { ServableId } from './ids.ts';
@@ -83,7 +84,12 @@ const heldServable = objectOf<HeldServable>({
   stateful: flag,
 });
 const routedVersion = objectOf<RoutedVersion>({ version: count, state, status, signatures, routable: flag, batching, stateful: flag });
-const routedModel = objectOf<RoutedModel>({ name: text, versions: listOf(routedVersion), labels: mapOf(count) });
+const routedModel = objectOf<RoutedModel>({
+  name: text,
+  versions: listOf(routedVersion),
+  labels: mapOf(count),
+  unsettled: optional(flag),
+});
 const routingUpdate = objectOf<RoutingUpdate>({ fencingToken: count, revision: count, models: listOf(routedModel), removed: listOf(text) });
 const runSettings = objectOf<RunSettings>({
   instances: number,
@@ -104,17 +110,27 @@ const assignedServable = objectOf<AssignedServable>({
   run: runSettings,
   generation: count,
 });
-const assignment = objectOf<Assignment>({ fencingToken: count, revision: count, servables: listOf(assignedServable) });
+const assignment = objectOf<Assignment>({
+  fencingToken: count,
+  revision: count,
+  servables: listOf(assignedServable),
+  since: optional(count),
+  removed: optional(listOf(servableId)),
+  part: optional(objectOf<NonNullable<Assignment['part']>>({ index: count, count })),
+});
+
+const workerDetail = {
+  fencingToken: count,
+  assignmentRevision: count,
+  memoryLimitBytes: number,
+  servables: listOf(heldServable),
+  draining: flag,
+};
+const workerPatch = objectOf<WorkerDetailPatch>({ ...workerDetail, gone: listOf(servableId) });
 
 /** For each kind of member: what it announces. */
 const DETAILS: Readonly<Record<string, Shape>> = {
-  worker: objectOf<WorkerDetail>({
-    fencingToken: count,
-    assignmentRevision: count,
-    memoryLimitBytes: number,
-    servables: listOf(heldServable),
-    draining: flag,
-  }),
+  worker: objectOf<WorkerDetail>(workerDetail),
   batcher: objectOf<BatcherDetail>({ draining: flag }),
   gateway: objectOf<GatewayDetail>({ routingRevision: count }),
   registry: objectOf<RegistryDetail>({ leading: flag }),
@@ -125,6 +141,9 @@ export function checkMemberDetail(kind: string, detail: unknown): void {
   if (!Object.hasOwn(DETAILS, kind)) throw new ServeError('DATA_LOSS', 'a heartbeat names a kind of member that does not exist');
   DETAILS[kind]?.(detail, `the detail of a ${kind}`);
 }
+
+/** Checks a change of what a worker announces. */
+export const checkWorkerPatch: Shape = (value, path) => workerPatch(value, path);
 
 /** Reads an assignment. */
 export function readAssignment(bytes: Uint8Array): Assignment {

@@ -98,13 +98,25 @@ export interface AssignedServable {
   readonly generation: number;
 }
 
-/** All that one worker shall hold: a full, idempotent list. What is not in it is unloaded once no batch uses it. */
+/**
+ * All that one worker shall hold: a full, idempotent list. What is not in it is unloaded once no batch uses it. Or, with `since`, what has
+ * changed of a long one.
+ */
 export interface Assignment {
   /** The leadership under which it was made: a worker ignores a token lower than the highest it has seen. */
   readonly fencingToken: number;
   /** Goes up with each assignment of one leadership. */
   readonly revision: number;
   readonly servables: readonly AssignedServable[];
+  /**
+   * The revision of the same leadership that this one changes: servables that are not named stay as they are. A worker that has another
+   * revision ignores it, and is told all of it later. Absent: the list is full.
+   */
+  readonly since?: number;
+  /** With `since`: what shall be held no more. */
+  readonly removed?: readonly ServableId[];
+  /** A full list that is too large for one message: which part this is, from 0. It counts once all parts of a revision are there. */
+  readonly part?: { readonly index: number; readonly count: number };
 }
 
 /** The state of one servable on one worker. */
@@ -173,6 +185,11 @@ export interface RoutedModel {
   readonly name: string;
   readonly versions: readonly RoutedVersion[];
   readonly labels: Readonly<Record<string, number>>;
+  /**
+   * True while a new leader has yet to hear what is served of it: a gateway keeps the versions that an earlier table made routable, unless this
+   * one says that they go.
+   */
+  readonly unsettled?: boolean;
 }
 
 /**

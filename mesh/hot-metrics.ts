@@ -22,14 +22,14 @@ abstract class HotMetric<Series> {
   readonly #series = new Map<string, Map<string, Map<string, Series>>>();
 
   /** Three labels at most. */
-  constructor(name: string, labelNames: readonly string[]) {
+  constructor(name: string, labelNames: readonly string[], help = name) {
     this.name = name;
-    this.help = name;
+    this.help = help;
     this.#labelNames = labelNames;
   }
 
-  /** The series of these label values, in order; made when it is new, so they must come from small sets. */
-  series(first: string, second = '', third = ''): Series {
+  /** The series of these label values, in order; made when it is new, so they must come from small sets. None for a metric without labels. */
+  series(first = '', second = '', third = ''): Series {
     return this.#series.get(first)?.get(second)?.get(third) ?? this.#addSeries(first, second, third);
   }
 
@@ -118,8 +118,8 @@ export class HotHistogram extends HotMetric<HistogramSeries> {
   readonly #bounds: Float64Array;
 
   /** `bounds` are the buckets' upper bounds, ascending. */
-  constructor(name: string, labelNames: readonly string[], bounds: readonly number[]) {
-    super(name, labelNames);
+  constructor(name: string, labelNames: readonly string[], bounds: readonly number[], help = name) {
+    super(name, labelNames, help);
     this.#bounds = Float64Array.from(bounds);
   }
 

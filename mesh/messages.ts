@@ -165,7 +165,8 @@ export function decodeSubmit(bytes: Uint8Array): SubmitFrame {
   const gatewayId = memberId(reader.text());
   let lane: Pick<SubmittedRequest, 'servable' | 'signature' | 'outputs' | 'laneKey'> | undefined;
   const requests = list(reader, (): SubmittedRequest => {
-    const requestId = reader.f64() as RequestId;
+    // Requests are held by their ids, in tables that take whole numbers.
+    const requestId = size(reader.f64()) as RequestId;
     if (reader.u8() === 0 || lane === undefined) {
       lane = {
         servable: { name: reader.text(), version: reader.f64() },
@@ -382,9 +383,9 @@ function span(ms: number): number {
   return ms;
 }
 
-/** A size or a dimension. */
+/** A size, a dimension, or an id. */
 function size(value: number): number {
-  if (!Number.isSafeInteger(value) || value < 0) throw new ServeError('DATA_LOSS', `mesh message holds the size ${value}`);
+  if (!Number.isSafeInteger(value) || value < 0) throw new ServeError('DATA_LOSS', `mesh message holds the size or id ${value}`);
   return value;
 }
 

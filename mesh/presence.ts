@@ -1,14 +1,19 @@
 /**
  * Who is there. Every member publishes a heartbeat on one subject; a member not heard from for `leaseMs` is gone. A heartbeat carries the
  * revision of the member's `detail` (what it holds, whether it drains); whoever has an older one asks the member for it, so that a detail
- * larger than a heartbeat travels only when it changed.
+ * larger than a heartbeat travels only when it changed. Of a long one only the change travels, to all who have the revision before.
+ *
+ * A member hears its own heartbeats back, by the same way as those of the others. While it does not, the silence of others says nothing about
+ * them: the broker stands still, the connection is down, or this process was stopped. It judges nobody then.
  *
  * Presence is a hint that makes failures quick to see, never a lock: leadership and desired state are in the StateStore.
  */
-import { utf8 } from './bytes.ts';
+import { fromUtf8, utf8 } from './bytes.ts';
 import type { Clock, Timer } from './clock.ts';
-import { checkMemberDetail } from './control-reader.ts';
-import { count, objectOf, oneOf, optional, readDocument } from './document-shape.ts';
+import type { WorkerDetail } from './control.ts';
+import { checkMemberDetail, checkWorkerPatch } from './control-reader.ts';
+import { diffDetail, patchDetail, type WorkerDetailPatch } from './detail-patch.ts';
+import { count, objectOf, oneOf, optional, orNull, readDocument, text } from './document-shape.ts';
 import { ServeError, toServeError } from './errors.ts';
 import { isMemberId, type MemberId } from './ids.ts';
 import type { Subjects } from './subjects.ts';
@@ -45,6 +50,8 @@ export interface PresenceOptions {
 
 /** A membership view and this member's own announcement. Disposing it says good-bye at once. */
 export interface Presence extends AsyncDisposable {
+  /** True while this member's own heartbeats come back to it, within a lease: false means that it is cut off, or the broker stands still. */
+  readonly hearsItself: boolean;
   /** Live members of a kind, this one included, ordered by id. */
   members<Detail>(kind: MemberKind): readonly Member<Detail>[];
   /** Replaces what this member announces and tells everybody at once. */
@@ -57,13 +64,31 @@ export interface Presence extends AsyncDisposable {
 export interface MemberChange {
   readonly type: 'came' | 'changed' | 'gone';
   readonly member: Member;
+  /** Of a member whose lease ended. Absent when it said good-bye. */
+  readonly silence?: Silence;
 }
+
+/** How a lease ended. */
+export interface Silence {
+  /** When the member was heard last, on this process' clock. */
+  readonly sinceMs: number;
+  /** Another member of its kind that is still there has been silent for about as long: one cause may have hit both. */
+  readonly shared: boolean;
+}
+
+/** Members fell silent together when that was within this part of a lease. */
+const TOGETHER = 0.3;
 
 interface Heartbeat {
   readonly kind: MemberKind;
   readonly id: MemberId;
   readonly revision: number;
   readonly detail?: unknown;
+  /** What leads from the revision before to this one. */
+  readonly patch?: WorkerDetailPatch;
+  /** In an answer, for a detail too large for one message: a piece of its JSON text, and where the next one starts (null: it is the last). */
+  readonly piece?: string;
+  readonly next?: number | null;
   readonly leaving?: true;
 }
 
@@ -80,6 +105,9 @@ const heartbeatShape = objectOf<Heartbeat>({
   },
   revision: count,
   detail: optional(() => {}),
+  patch: optional(checkWorkerPatch),
+  piece: optional(text),
+  next: optional(orNull(count)),
   leaving: optional((value, path) => {
     if (value !== true) throw new ServeError('DATA_LOSS', `${path} is not true`);
   }),
@@ -87,6 +115,8 @@ const heartbeatShape = objectOf<Heartbeat>({
 
 /** Details up to this size travel in the heartbeat that announces them; larger ones are asked for. */
 const INLINE_DETAIL_BYTES = 32 * 1024;
+/** A detail that is read in pieces has an end: this is room for a hundred thousand servables. */
+const MAX_DETAIL_CHARS = 64 * 2 ** 20;
 
 /** Starts announcing this member and watching the others. */
 export async function startPresence(options: PresenceOptions): Promise<Presence> {
@@ -107,10 +137,11 @@ export async function startPresence(options: PresenceOptions): Promise<Presence>
   let detail = options.detail;
   let stopped = false;
   let timer: Timer | undefined;
-  let lastTickMs = clock.now();
+  /** When a heartbeat of our own was heard last. */
+  let heardSelfMs = clock.now();
 
-  const emit = (type: MemberChange['type'], member: Member) => {
-    for (const listener of [...listeners]) listener({ type, member });
+  const emit = (change: MemberChange) => {
+    for (const listener of [...listeners]) listener(change);
   };
 
   function readHeartbeat(bytes: Uint8Array): Heartbeat {
@@ -124,7 +155,7 @@ export async function startPresence(options: PresenceOptions): Promise<Presence>
     if (heard.leaving) {
       if (!known) return;
       seen.delete(heard.id);
-      emit('gone', known.member);
+      emit({ type: 'gone', member: known.member });
       return;
     }
     if (known) known.heardAtMs = clock.now();
@@ -135,6 +166,10 @@ export async function startPresence(options: PresenceOptions): Promise<Presence>
       put(heard.id, heard.kind, heard.revision, heard.detail);
       return;
     }
+    if (heard.patch !== undefined && known?.revision === heard.revision - 1 && known.member.kind === 'worker') {
+      put(heard.id, heard.kind, heard.revision, patchDetail(known.member.detail as WorkerDetail, heard.patch));
+      return;
+    }
     void ask(heard);
   }
 
@@ -143,10 +178,8 @@ export async function startPresence(options: PresenceOptions): Promise<Presence>
     if (asking.has(heard.id)) return;
     asking.add(heard.id);
     try {
-      const bytes = await transport.request(subjects.describe(heard.id), new Uint8Array(0), { timeoutMs: leaseMs });
-      const answer = readHeartbeat(bytes);
-      if (answer.id !== heard.id) throw new ServeError('DATA_LOSS', `${heard.id} answered as ${answer.id}`);
-      if (!stopped && answer.detail !== undefined) replace(answer);
+      const answer = await describe(heard.id);
+      if (!stopped && answer?.detail !== undefined) replace(answer);
     } catch (caught) {
       // The member may have gone between its heartbeat and the question; its next heartbeat asks again. Anything else is a bug.
       const error = toServeError(caught);
@@ -155,6 +188,39 @@ export async function startPresence(options: PresenceOptions): Promise<Presence>
     } finally {
       asking.delete(heard.id);
     }
+  }
+
+  /** What a member says of itself; undefined when that changed while it was read in pieces. */
+  async function describe(memberId: MemberId): Promise<Heartbeat | undefined> {
+    let read = '';
+    let first: Heartbeat | undefined;
+    for (let from: number | null = 0; from !== null; ) {
+      const bytes = await transport.request(subjects.describe(memberId), utf8(from === 0 ? '' : String(from)), { timeoutMs: leaseMs });
+      const answer = readHeartbeat(bytes);
+      if (answer.id !== memberId) throw new ServeError('DATA_LOSS', `${memberId} answered as ${answer.id}`);
+      first ??= answer;
+      if (answer.revision !== first.revision) return undefined;
+      if (answer.piece === undefined) return answer;
+      read += answer.piece;
+      if (read.length > MAX_DETAIL_CHARS)
+        throw new ServeError('DATA_LOSS', `${memberId} answers with more than ${MAX_DETAIL_CHARS} characters`);
+      const next: number | null = answer.next ?? null;
+      if (next !== null && next <= from) throw new ServeError('DATA_LOSS', `${memberId} answers with pieces that do not end`);
+      from = next;
+    }
+    if (first === undefined) return undefined;
+    return readHeartbeat(utf8(`{"kind":"${first.kind}","id":"${first.id}","revision":${first.revision},"detail":${read}}`));
+  }
+
+  /** The answer to whoever asks what this member is. */
+  function describeSelf(from: number): Uint8Array {
+    const whole = utf8(JSON.stringify({ kind, id, revision, detail } satisfies Heartbeat));
+    if (from === 0 && whole.byteLength <= transport.maxPayloadBytes) return whole;
+    const all = JSON.stringify(detail);
+    // A character takes up to three bytes, and twice as many where it is escaped.
+    const until = from + Math.floor(transport.maxPayloadBytes / 8);
+    const next = until < all.length ? until : null;
+    return utf8(JSON.stringify({ kind, id, revision, piece: all.slice(from, until), next } satisfies Heartbeat));
   }
 
   /** Takes a member's own word, also against a higher revision that somebody else made up. */
@@ -171,34 +237,44 @@ export async function startPresence(options: PresenceOptions): Promise<Presence>
     seen.set(memberId, { member, revision: newRevision, heardAtMs: clock.now() });
     // A newcomer knows nobody yet: it need not wait for the next heartbeat.
     if (!known && memberId !== id && !stopped) beat(true);
-    emit(known ? 'changed' : 'came', member);
+    emit({ type: known ? 'changed' : 'came', member });
   }
 
-  function beat(withDetail: boolean, leaving = false): void {
+  function beat(withDetail: boolean, leaving = false, patch?: WorkerDetailPatch): void {
     // Nobody would hear it; after a reconnect everything is announced again.
     if (!transport.connected) return;
-    const text = withDetail ? JSON.stringify(detail) : '';
+    const inline = JSON.stringify(patch ?? (withDetail ? detail : '')).length <= INLINE_DETAIL_BYTES;
     const heartbeat: Heartbeat = {
       kind,
       id,
       revision,
-      ...(withDetail && text.length <= INLINE_DETAIL_BYTES ? { detail } : {}),
+      ...(withDetail && inline ? { detail } : {}),
+      ...(patch !== undefined && inline ? { patch } : {}),
       ...(leaving ? { leaving: true as const } : {}),
     };
     transport.publish(subjects.presence, utf8(JSON.stringify(heartbeat)));
   }
 
+  /** The time in which we did not hear ourselves is held against nobody; after a whole lease of it everybody begins anew. */
+  function acceptOwn(): void {
+    const now = clock.now();
+    const deafMs = now - heardSelfMs;
+    heardSelfMs = now;
+    if (deafMs <= leaseMs / 2) return;
+    for (const one of seen.values()) one.heardAtMs = deafMs > leaseMs ? now : Math.min(now, one.heardAtMs + deafMs);
+  }
+
   function tick(): void {
     if (stopped) return;
     const now = clock.now();
-    // A process that was stopped itself (a debugger, SIGSTOP, a long pause) has heard nobody: that says nothing about the others.
-    if (now - lastTickMs > leaseMs / 2) for (const member of seen.values()) member.heardAtMs = now;
-    lastTickMs = now;
     beat(false);
-    for (const [memberId, { member, heardAtMs }] of seen) {
-      if (memberId === id || now - heardAtMs <= leaseMs) continue;
-      seen.delete(memberId);
-      emit('gone', member);
+    if (now - heardSelfMs <= leaseMs / 2) {
+      for (const [memberId, { member, heardAtMs }] of seen) {
+        if (memberId === id || now - heardAtMs <= leaseMs) continue;
+        seen.delete(memberId);
+        const alike = (one: Seen) => one.member.kind === member.kind && one.heardAtMs <= heardAtMs + TOGETHER * leaseMs;
+        emit({ type: 'gone', member, silence: { sinceMs: heardAtMs, shared: [...seen.values()].some(alike) } });
+      }
     }
     timer = clock.schedule(heartbeatMs, tick);
   }
@@ -212,10 +288,12 @@ export async function startPresence(options: PresenceOptions): Promise<Presence>
         onUnreadable?.(subjects.presence, toServeError(caught));
         return;
       }
-      if (heard.id !== id) accept(heard);
+      if (heard.id === id) acceptOwn();
+      else accept(heard);
     }),
     transport.subscribe(subjects.describe(id), (message) => {
-      if (message.replyTo) transport.publish(message.replyTo, utf8(JSON.stringify({ kind, id, revision, detail } satisfies Heartbeat)));
+      const from = Number(fromUtf8(message.data));
+      if (message.replyTo && Number.isSafeInteger(from) && from >= 0) transport.publish(message.replyTo, describeSelf(from));
     }),
   ];
   put(id, kind, revision, detail);
@@ -225,16 +303,20 @@ export async function startPresence(options: PresenceOptions): Promise<Presence>
   timer = clock.schedule(heartbeatMs, tick);
 
   return {
+    get hearsItself() {
+      return transport.connected && clock.now() - heardSelfMs <= leaseMs;
+    },
     members: <Detail>(wanted: MemberKind) =>
       [...seen.values()]
         .filter(({ member }) => member.kind === wanted)
         .map(({ member }) => member as Member<Detail>)
         .sort((a, b) => (a.id < b.id ? -1 : 1)),
     announce(newDetail) {
+      const patch = diffDetail(kind, detail, newDetail);
       detail = newDetail;
       revision++;
       put(id, kind, revision, detail);
-      if (!stopped) beat(true);
+      if (!stopped) beat(patch === undefined, false, patch);
     },
     onChange(listener) {
       listeners.add(listener);

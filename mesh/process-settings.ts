@@ -75,6 +75,24 @@ export const NETWORK_SETTINGS = {
     min: 0,
     max: 65_535,
   },
+  tensorPort: {
+    name: 'tensor_port',
+    type: 'int',
+    default: 0,
+    help: 'The port of a gateway or worker from which other members fetch large tensors directly, which costs a tenth of what it costs over NATS. 0: one that is free; -1: none. What cannot be fetched directly comes over NATS.',
+    group: 'Headrace',
+    treatment: 'honoured',
+    min: -1,
+    max: 65_535,
+  },
+  tensorHost: {
+    name: 'tensor_host',
+    type: 'string',
+    default: '',
+    help: 'The address or name by which other members reach --tensor_port; it listens on that address, or on all where that is not one of this machine. Empty: the address from which this process reaches NATS, and no port at all when NATS is reached over TLS, because tensors travel unencrypted here.',
+    group: 'Headrace',
+    treatment: 'honoured',
+  },
 } as const satisfies Declaration;
 
 /** Settings of the registry's connection to Redis. */

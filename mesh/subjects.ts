@@ -31,6 +31,8 @@ export function createSubjects(root: string) {
     callCancel: `${root}.call.cancel`,
     /** Chunks of a held blob: see `blobs.ts`. */
     blob: (holder: MemberId) => `${root}.member.${holder}.blob`,
+    /** A holder of blobs answers where it can be reached directly: see `blobs-direct.ts`. */
+    blobDoor: (holder: MemberId) => `${root}.member.${holder}.blob.door`,
     /** Routing updates from the leading registry to all gateways and batchers (JSON): see `control.ts`. */
     routing: `${root}.routing`,
     /** Questions to the leading registry (JSON): see `control.ts`. */

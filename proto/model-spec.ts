@@ -42,12 +42,15 @@ export function decodeModelSpec(reader: WireReader, previous: ModelSpec = ABSENT
   return { present: true, name, version, label, signatureName };
 }
 
+/** The largest double that an int64 holds: what is nearest to 2^63 - 1 would wrap around. */
+const LARGEST_VERSION = 2 ** 63 - 1024;
+
 /** Writes a ModelSpec as a field. */
 export function encodeModelSpec(writer: WireWriter, field: number, spec: Omit<ModelSpec, 'present'>): void {
   const { name, version, label, signatureName } = spec;
   writer.delimited(field, () => {
     if (name !== '') writer.stringField(1, name);
-    if (version !== null) writer.delimited(2, () => void (version === 0 || writer.varintField(1, version)));
+    if (version !== null) writer.delimited(2, () => void (version === 0 || writer.varintField(1, Math.min(version, LARGEST_VERSION))));
     if (signatureName !== '') writer.stringField(3, signatureName);
     if (label !== null) writer.stringField(4, label);
   });

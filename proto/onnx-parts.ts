@@ -87,6 +87,7 @@ export function readOnnxParts(bytes: Uint8Array): OnnxParts {
       continue;
     }
     if (tag === ONNX.model.graph * 8 + WIRE.bytes) {
+      if (graph !== undefined) throw malformed(`a second graph at byte ${start}`);
       graph = readGraph(reader.view());
       continue;
     }

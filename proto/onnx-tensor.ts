@@ -37,6 +37,9 @@ const WORDS: Partial<Record<DType, Words>> = {
   bool: int32s(1, (view, at, value) => view.setUint8(at, value)),
 };
 
+/** TensorFlow's bound on dimensions; onnxruntime has none, and nobody comes near. */
+const MAX_RANK = 254;
+
 /** The element type of a TensorProto, as ONNX's number. */
 export function onnxTensorType(bytes: Uint8Array): number {
   const reader = new WireReader(bytes);
@@ -78,6 +81,9 @@ export function readOnnxTensor(bytes: Uint8Array): Tensor {
     } else if (field !== ONNX.tensor.dataLocation) reader.skip(tag);
   }
   const count = elementCount(shape);
+  if (shape.length > MAX_RANK || !Number.isSafeInteger(count) || shape.some((dim) => dim < 0)) {
+    throw new ServeError('INVALID_ARGUMENT', `a tensor of ${dtype} has the shape [${shape.slice(0, MAX_RANK)}], which cannot be`);
+  }
   const wrong = (found: string) => new ServeError('INVALID_ARGUMENT', `a tensor of ${dtype} and shape [${shape}] has ${found}`);
   if (dtype === 'string') {
     if (strings.length !== count) throw wrong(`${strings.length} elements`);
@@ -89,7 +95,9 @@ export function readOnnxTensor(bytes: Uint8Array): Tensor {
     return { dtype, shape, bytes: raw.slice() };
   }
   if (words === undefined) throw new ServeError('UNIMPLEMENTED', `a tensor of ${dtype} cannot be read`);
-  const values = new Uint8Array(byteLength);
+  // Each value takes a byte at least: what a shape claims costs no memory before it is there.
+  const typedBytes = typed.reduce((sum, { offset, end }) => sum + end - offset, 0);
+  const values = new Uint8Array(Math.min(byteLength, typedBytes * words.byteSize));
   const view = new DataView(values.buffer);
   let at = 0;
   for (const one of typed) {

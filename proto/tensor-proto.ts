@@ -163,7 +163,8 @@ function fromContent(dtype: DType, count: number, content: Uint8Array): Uint8Arr
   if (dtype === 'string') return stringsFromContent(content, count);
   const expected = count * DTYPES[dtype].byteSize;
   if (content.byteLength !== expected) throw malformed(`tensor_content has ${content.byteLength} bytes, ${expected} were expected`);
-  return content;
+  // Whatever is not 0 is true; a runtime would compute with the byte itself.
+  return dtype === 'bool' && content.some((byte) => byte > 1) ? content.map((byte) => (byte === 0 ? 0 : 1)) : content;
 }
 
 function fromRuns(dtype: DType, count: number, bytes: Uint8Array, runs: readonly Run[], maxBytes: number): Uint8Array {

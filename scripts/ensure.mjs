@@ -48,7 +48,11 @@ function pinnedNode() {
   process.exit(1);
 }
 
-/** The environment a Headrace process wants: without this threshold glibc keeps the memory of unloaded models (measured: 290 MB against 95 MB). */
+/**
+ * The environment a Headrace process wants. Without this threshold glibc keeps the memory of unloaded models (measured: 290 MB against 95 MB).
+ * Compiled code is kept beside the sources: a process starts with half the processor time, and so does every thread (measured: 1.05 s against
+ * 0.43 s).
+ */
 export function childEnv(extra = {}) {
-  return { MALLOC_MMAP_THRESHOLD_: '131072', ...process.env, ...extra };
+  return { MALLOC_MMAP_THRESHOLD_: '131072', NODE_COMPILE_CACHE: join(root, '.cache', 'compile'), ...process.env, ...extra };
 }

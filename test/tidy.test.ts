@@ -68,10 +68,11 @@ describe('tidy', () => {
     ).toEqual([]);
   });
 
-  test('NATS, Redis, BullMQ and onnxruntime each have one place', () => {
+  test('NATS, Redis, BullMQ, grpc-js and onnxruntime each have one place', () => {
     expect(importedBut(/^@nats-io\//, /^mesh\/transport-nats\.ts$/)).toEqual([]);
     expect(importedBut(/^ioredis$/, /^mesh\/(state-store-redis|job-queue-bullmq)\.ts$/)).toEqual([]);
     expect(importedBut(/^bullmq$/, /^mesh\/job-queue-bullmq\.ts$/)).toEqual([]);
+    expect(importedBut(/^@grpc\/grpc-js$/, /^services\/gateway\/grpc\/grpc-js-carrier\.ts$/)).toEqual([]);
     expect(importedBut(/^onnxruntime/, /^services\/worker-gpu\/runtimes\//)).toEqual([]);
   });
 

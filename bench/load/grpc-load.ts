@@ -37,12 +37,15 @@ export const PREDICT_PATH = '/tensorflow.serving.PredictionService/Predict';
 const DEFAULT_WINDOW = 65_535;
 const MAX_FRAME = 16_384;
 const WIDE_WINDOW = 2 ** 30;
+const OPEN_WITHIN_MS = 30_000;
 
 /** Runs the load. Rejects when an answer carries no message (gRPC's errors do not) or a connection ends: a figure with errors means nothing. */
 export async function runGrpc(load: GrpcLoad): Promise<LoadResult> {
   const request = grpcFrame(load.message);
   if (request.length > DEFAULT_WINDOW) throw new RangeError(`a message of ${load.message.length} bytes does not fit one stream's window`);
   const latencies: number[] = [];
+  // A thousand sessions take a server a second to set up: that is not what is measured.
+  const sockets = await Promise.all(Array.from({ length: load.connections }, () => open(load.port)));
   const run: Run = {
     request,
     headers: requestHeaders(load),
@@ -51,7 +54,7 @@ export async function runGrpc(load: GrpcLoad): Promise<LoadResult> {
     streams: load.streams,
   };
   const startedAt = performance.now();
-  await Promise.all(Array.from({ length: load.connections }, () => runConnection(load.port, run)));
+  await Promise.all(sockets.map((socket) => runConnection(socket, load.port, run)));
   const seconds = (performance.now() - startedAt) / 1000;
   const percent = (share: number) => percentile(latencies, share);
   return {
@@ -105,10 +108,11 @@ interface Run {
   readonly streams: number;
 }
 
-async function runConnection(port: number, run: Run): Promise<void> {
-  const socket = await open(port);
+async function runConnection(socket: Socket, port: number, run: Run): Promise<void> {
   try {
     await new Promise<void>((resolve, reject) => {
+      // While the others were opened.
+      if (socket.destroyed) throw new Error(`port ${port} closed the connection`);
       const connection = createConnection(socket, run, resolve, (problem) => reject(new Error(`port ${port} ${problem}`)));
       const late = setTimeout(
         () => reject(new Error(`port ${port} leaves calls without an answer`)),
@@ -198,10 +202,11 @@ function createConnection(socket: Socket, run: Run, finished: () => void, failed
   };
 }
 
-/** Connects, and asks the server to keep no header table: its trailers are then the same bytes for every answer. */
+/** Connects, and asks the server to keep no header table: its trailers are then the same bytes for every answer. Resolves when the server has said something. */
 async function open(port: number): Promise<Socket> {
   const socket = connect({ port, host: '127.0.0.1', noDelay: true });
   await once(socket, 'connect');
+  socket.on('error', () => socket.destroy()); // Whoever reads from it sees that it has closed.
   const [headerTableSize, initialWindowSize] = [1, 4];
   socket.write(PREFACE);
   socket.write(
@@ -216,6 +221,7 @@ async function open(port: number): Promise<Socket> {
     ),
   );
   socket.write(frame(FRAME.windowUpdate, 0, 0, number31(WIDE_WINDOW)));
+  await once(socket, 'readable', { signal: AbortSignal.timeout(OPEN_WITHIN_MS) });
   return socket;
 }
 

@@ -9,6 +9,23 @@ file:close()
 local threads = {}
 function setup(thread)
   table.insert(threads, thread)
+  thread:set("position", #threads - 1)
+end
+
+-- With a file of paths, one a line, in BENCH_PATHS they take turns. Threads start apart from each other.
+local list = os.getenv("BENCH_PATHS")
+if list ~= nil then
+  local requests = {}
+  function init()
+    for path in io.lines(list) do
+      table.insert(requests, wrk.format(nil, path))
+    end
+    position = position * 7919 % #requests
+  end
+  function request()
+    position = position % #requests + 1
+    return requests[position]
+  end
 end
 
 bad = ""

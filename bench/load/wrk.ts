@@ -8,6 +8,8 @@ import type { LoadResult } from './result.ts';
 /** The load of one wrk run: every connection keeps one request in flight. */
 export interface RestLoad {
   readonly url: string;
+  /** Paths that take turns, in place of the one in `url`. */
+  readonly paths?: readonly string[];
   readonly body: string;
   readonly connections: number;
   readonly seconds: number;
@@ -28,9 +30,12 @@ export async function runWrk(load: RestLoad): Promise<LoadResult> {
   try {
     const body = join(folder, 'body.json');
     writeFileSync(body, load.body);
-    const result = await wrk(load, { BENCH_BODY: body });
+    const paths = join(folder, 'paths.txt');
+    writeFileSync(paths, (load.paths ?? []).map((path) => `${path}\n`).join(''));
+    const files = { BENCH_BODY: body, ...(load.paths === undefined ? {} : { BENCH_PATHS: paths }) };
+    const result = await wrk(load, files);
     if (result.errors === 0) return result;
-    const checked = await wrk({ ...load, seconds: 1 }, { BENCH_BODY: body, BENCH_CHECK: '1' });
+    const checked = await wrk({ ...load, seconds: 1 }, { ...files, BENCH_CHECK: '1' });
     throw new Error(`${load.url}: ${result.errors} of ${result.requests} requests failed, such as: ${checked.firstBad}`);
   } finally {
     rmSync(folder, { recursive: true });

@@ -6,7 +6,7 @@ import { jsonBody } from '../models/payloads.ts';
 import { runScript } from '../node-script.ts';
 import { interleave, median, medianRatio } from '../rounds.ts';
 import { type BenchContext, type BenchRow, type BenchSection, perSecond } from '../section.ts';
-import { startEmbedded } from '../servers.ts';
+import { type BenchServer, startBareHttp, startEmbedded } from '../servers.ts';
 
 const CONNECTIONS = 32;
 
@@ -17,7 +17,7 @@ export const COMPUTE: BenchSection = {
   needsWrk: true,
   needsMesh: false,
   async run(context) {
-    return [await measure(context, CONV), await measure(context, TRANSFORMER)];
+    return [...(await measure(context, CONV)), ...(await measure(context, TRANSFORMER))];
   },
 };
 
@@ -28,28 +28,51 @@ interface LimitPlan {
   readonly threads: number;
 }
 
-async function measure(context: BenchContext, model: BenchModel): Promise<BenchRow> {
+async function measure(context: BenchContext, model: BenchModel): Promise<readonly BenchRow[]> {
   const plan = await bestPlan(context, model);
   await using embedded = await startEmbedded([model], context.servers);
-  const url = `http://127.0.0.1:${embedded.restPort}/v1/models/${model.name}:predict`;
   const body = jsonBody(model, 1);
-  const subjects = {
-    limit: () => runLimit(model, plan, context.seconds * 1000),
-    embedded: async () => (await runWrk({ url, body, connections: CONNECTIONS, seconds: context.seconds })).perSecond,
+  const load = async ({ restPort }: BenchServer): Promise<number> => {
+    const url = `http://127.0.0.1:${restPort}/v1/models/${model.name}:predict`;
+    return (await runWrk({ url, body, connections: CONNECTIONS, seconds: context.seconds })).perSecond;
   };
-  await subjects.embedded(); // warms the compilers up
-  const rates = await interleave(subjects, context.rounds);
-  return {
-    path: `embedded, REST, ${model.what}, ${CONNECTIONS} connections`,
-    values: [
-      `embedded ${perSecond(median(rates.embedded))}`,
-      `limit ${perSecond(median(rates.limit))} (${plan.sessions} sessions x ${plan.threads} threads, ${plan.rows} rows a run)`,
-    ],
-    figure: medianRatio(rates.embedded, rates.limit),
-    unit: 'x',
-    of: 'of the limit',
-    target: { atLeast: 0.95 },
-  };
+  const limit = () => runLimit(model, plan, context.seconds * 1000);
+  const answersPerSecond = await load(embedded); // warms the compilers up, too
+  await using bare = await startBareHttp(context.servers, answersPerSecond);
+  const rates = await interleave(
+    {
+      before: limit,
+      embedded: () => load(embedded),
+      after: limit,
+      // The same bytes come and go, at the rate at which Headrace took them, while the loops run: nobody who is asked over HTTP can do more.
+      beside: async () => (await Promise.all([limit(), load(bare)]))[0],
+    },
+    context.rounds,
+  );
+  // The mean of the runs around it: what else happens on the machine comes and goes more slowly.
+  const limits = rates.before.map((rate, round) => (rate + (rates.after[round] ?? rate)) / 2);
+  const loops = `${plan.sessions} sessions x ${plan.threads} threads, ${plan.rows} rows a run`;
+  const row = { path: `embedded, REST, ${model.what}, ${CONNECTIONS} connections`, unit: 'x' } as const;
+  const ours = `embedded ${perSecond(median(rates.embedded))}`;
+  return [
+    {
+      ...row,
+      values: [ours, `limit ${perSecond(median(limits))} (${loops})`],
+      figure: medianRatio(rates.embedded, limits),
+      of: 'of the limit',
+      target: { atLeast: 0.95 },
+    },
+    {
+      ...row,
+      values: [
+        ours,
+        `limit ${perSecond(median(rates.beside))} while a bare node:http answers ${perSecond(answersPerSecond)} such requests`,
+      ],
+      figure: medianRatio(rates.embedded, rates.beside),
+      of: 'of the limit beside a bare node:http',
+      target: null,
+    },
+  ];
 }
 
 /** Tries batch sizes and ways to use the cores, and returns the fastest: the limit is what the machine can do at its best. */

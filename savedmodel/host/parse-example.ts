@@ -53,7 +53,7 @@ function parseSingleExample(inputs: readonly HostTensor[], attrs: HostAttrs): Ho
     dense: denseFeatures(attrs.texts('dense_keys'), attrs, inputs.slice(1)),
     ragged: [],
   };
-  checkRequired(plan, decode(strings(input(inputs, 0))[0] ?? new Uint8Array(0)));
+  checkRequired(plan, decode(strings(input(inputs, 0))[0] ?? new Uint8Array(0), keysOf(plan)));
   return run(input(inputs, 0), undefined, plan, false);
 }
 
@@ -85,7 +85,8 @@ function denseFeatures(keys: readonly string[], attrs: HostAttrs, defaults: read
 
 function run(serialized: HostTensor, names: HostTensor | undefined, plan: Plan, batched: boolean): HostTensor[] {
   const labels = names === undefined ? [] : strings(names).map(textOfBytes);
-  const examples = strings(serialized).map(decode);
+  const wanted = keysOf(plan);
+  const examples = strings(serialized).map((bytes) => decode(bytes, wanted));
   const where = examples.map((_, index) => labels[index] ?? '<unknown>');
   const lists = (key: string, dtype: DType, isDense = false): (FeatureValues | undefined)[] =>
     examples.map((example, index) => valuesOf(example.get(key), dtype, { example: where[index] ?? '<unknown>', key, index }, isDense));
@@ -111,10 +112,15 @@ function noSplits(dtype: DType): HostTensor {
   return { dtype, shape: [0], data: dtype === 'int32' ? new Int32Array(0) : new BigInt64Array(0) };
 }
 
-/** Decodes one example. Throws INVALID_ARGUMENT with TensorFlow's text when the bytes are not one. */
-function decode(bytes: Uint8Array): Example {
+/** The features that are asked for: an example may hold hundreds of thousands of others. */
+function keysOf({ sparse, dense, ragged }: Plan): ReadonlySet<string> {
+  return new Set([...sparse, ...dense, ...ragged].map(({ key }) => key));
+}
+
+/** Decodes some features of one example. Throws INVALID_ARGUMENT with TensorFlow's text when the bytes are not one. */
+function decode(bytes: Uint8Array, wanted: ReadonlySet<string>): Example {
   try {
-    return decodeExample(bytes);
+    return decodeExample(bytes, wanted);
   } catch {
     throw invalid(`Could not parse example input, value: '${latin1(bytes)}'`);
   }

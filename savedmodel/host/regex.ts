@@ -77,6 +77,15 @@ interface Piece {
   readonly tail: number;
 }
 
+/** The longest operator, escape or class by name, and the longest name of a group, with room to spare. */
+const TOKEN_UNITS = 64;
+const NAME_UNITS = 1024;
+/** Groups inside each other: the stack bounds what can be read, and what reads the tree later. */
+const MOST_NESTED = 250;
+
+/** What one optional piece adds to the power of JavaScript's time: each doubles the ways, as long as there is text for them. */
+const OPTION_POWER = 0.25;
+
 class Re2Parser {
   readonly unsafeGroups = new Set<number>();
   groups = 0;
@@ -84,6 +93,7 @@ class Re2Parser {
   readonly #pattern: string;
   readonly #units: readonly string[];
   #at = 0;
+  #depth = 0;
 
   constructor(pattern: string) {
     this.#pattern = pattern;
@@ -150,7 +160,8 @@ class Re2Parser {
 
   /** `(?flags)`: the flags from here to the end of the group. */
   #flagChange(flags: Flags): Flags | undefined {
-    const match = /^\(\?([imsU]*(?:-[imsU]+)?)\)/.exec(this.#rest());
+    if (this.#units[this.#at] !== '(') return undefined;
+    const match = /^\(\?([imsU]*(?:-[imsU]+)?)\)/.exec(this.#rest(TOKEN_UNITS));
     if (match === null || match[1] === '') return undefined;
     this.#at += match[0].length;
     return applyFlags(flags, match[1] ?? '');
@@ -175,7 +186,8 @@ class Re2Parser {
     const lazy = operator.lazy !== flags.U;
     // Repeats within repeats and alternatives within repeats can be chosen in exponentially many ways.
     const varies = max > 1 && (atom.flexible || atom.nullable);
-    const power = varies ? Number.POSITIVE_INFINITY : max > 1 && max !== min ? 1 : atom.power;
+    const option = min === 0 && max === 1 ? OPTION_POWER : 0;
+    const power = varies ? Number.POSITIVE_INFINITY : max > 1 && max !== min ? 1 : atom.power + option;
     return {
       text: `(?:${atom.text})${operator.text}${lazy ? '?' : ''}`,
       nullable: min === 0 || atom.nullable,
@@ -190,7 +202,8 @@ class Re2Parser {
   #operator():
     | { readonly text: string; readonly raw: string; readonly min: number; readonly max: number; readonly lazy: boolean }
     | undefined {
-    const match = /^(?:[*+?]|\{(\d+)(,(\d*))?\})(\??)/.exec(this.#rest());
+    if (!['*', '+', '?', '{'].includes(this.#units[this.#at] ?? '')) return undefined;
+    const match = /^(?:[*+?]|\{(\d+)(,(\d*))?\})(\??)/.exec(this.#rest(TOKEN_UNITS));
     if (match === null) return undefined;
     this.#at += match[0].length;
     const lazy = match[4] === '?';
@@ -228,7 +241,7 @@ class Re2Parser {
   }
 
   #group(outer: Flags): Piece {
-    const rest = this.#rest();
+    const rest = this.#units[this.#at] === '?' ? this.#rest(NAME_UNITS) : '';
     let open = '(';
     let flags = outer;
     const named = /^\?P?<([^>]*)>/.exec(rest);
@@ -242,17 +255,20 @@ class Re2Parser {
       flags = applyFlags(outer, flagged[1] ?? '');
     } else if (rest.startsWith('?')) throw this.#bad('invalid perl operator', `(${/^\?(?:<[=!]|.)/.exec(rest)?.[0] ?? '?'}`);
     const group = open === '(' ? ++this.groups : 0;
+    if (++this.#depth > MOST_NESTED)
+      throw new ServeError('UNIMPLEMENTED', `a regular expression has groups nested deeper than ${MOST_NESTED}`);
     const inner = this.#alternatives(flags);
+    this.#depth--;
     if (this.#units[this.#at] !== ')') throw this.#bad('missing )', this.#pattern);
     this.#at++;
     return { ...inner, text: `${open}${inner.text})`, tree: group === 0 ? inner.tree : { type: 'group', index: group, of: inner.tree } };
   }
 
   #escape(flags: Flags): Piece {
-    const rest = this.#rest();
     const unit = this.#units[this.#at] ?? '';
     if (unit === '') throw new ServeError('INVALID_ARGUMENT', `Invalid pattern: ${this.#pattern}, error: trailing \\`);
     if (unit === 'Q') {
+      const rest = this.#rest();
       const end = rest.indexOf('\\E');
       const quoted = end < 0 ? rest.slice(1) : rest.slice(1, end);
       this.#at += Array.from(quoted).length + (end < 0 ? 1 : 3);
@@ -286,7 +302,7 @@ class Re2Parser {
       return consuming(unit === unit.toLowerCase() ? `(?-i:[${perl}])` : `(?-i:[^${perl}${BROKEN}])`);
     }
     this.#at--;
-    const atom = parseClassAtom(this.#rest());
+    const atom = parseClassAtom(this.#rest(TOKEN_UNITS));
     if (atom === undefined) throw this.#badEscape(unit);
     this.#at += atom.units;
     if (atom.kind === 'code') return consuming(literal(String.fromCodePoint(atom.code), flags.i));
@@ -313,8 +329,8 @@ class Re2Parser {
   }
 
   #classItem(): string {
-    const rest = this.#rest();
-    const posix = /^\[:(\^?)(\w+):\]/.exec(rest);
+    const start = this.#at;
+    const posix = /^\[:(\^?)(\w+):\]/.exec(this.#rest(TOKEN_UNITS));
     if (posix !== null) {
       const range = POSIX[posix[2] ?? ''];
       if (range === undefined) throw this.#bad('invalid character class range', posix[0]);
@@ -328,7 +344,7 @@ class Re2Parser {
     this.#at++;
     const high = this.#classAtom();
     if (high.kind === 'set' || high.code < low.code) {
-      throw this.#bad('invalid character class range', rest.slice(0, rest.length - this.#rest().length));
+      throw this.#bad('invalid character class range', this.#units.slice(start, this.#at).join(''));
     }
     return `${codePointText(low.code)}-${codePointText(high.code)}`;
   }
@@ -345,7 +361,7 @@ class Re2Parser {
       this.#at += 2;
       return { kind: 'set', text: letter === letter.toLowerCase() ? perl : complement(perl) };
     }
-    const atom = parseClassAtom(this.#rest());
+    const atom = parseClassAtom(this.#rest(TOKEN_UNITS));
     if (atom === undefined) throw this.#badEscape(letter);
     this.#at += atom.units;
     return atom;
@@ -358,8 +374,9 @@ class Re2Parser {
       : this.#bad('invalid character class range', property[0]);
   }
 
-  #rest(): string {
-    return this.#units.slice(this.#at).join('');
+  /** What comes next. All of it for each unit would take the square of a pattern's length: `most` is enough for what is looked for. */
+  #rest(most = Number.POSITIVE_INFINITY): string {
+    return this.#units.slice(this.#at, this.#at + most).join('');
   }
 
   #bad(what: string, fragment: string): ServeError {

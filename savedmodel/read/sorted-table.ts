@@ -10,6 +10,8 @@ const FOOTER_BYTES = 48;
 const TRAILER_BYTES = 5;
 const MAGIC_LOW = 0x8b80fb57;
 const MAGIC_HIGH = 0xdb477524;
+/** No variable's name is longer. Entries share beginnings: without a bound, some bytes each could make keys whose sum is the square of the file. */
+const MOST_KEY_BYTES = 16 * 1024;
 const COMPRESSION = { none: 0, snappy: 1 } as const;
 
 interface BlockHandle {
@@ -36,8 +38,12 @@ export function readSortedTable(file: string, bytes: Uint8Array): ReadonlyMap<st
   });
   const entries = new Map<string, Uint8Array>();
   let previousKey: string | undefined;
+  let previousEnd = 0;
   for (const [, value] of readBlock(file, bytes, indexHandle)) {
     const handle = parsePart(file, indexHandle.offset, () => readHandle(new WireReader(value)));
+    // Blocks lie in order: an index that names one again and again would have it read again and again.
+    if (handle.offset < previousEnd) throw damaged(file, handle.offset, 'the blocks of the table are out of order');
+    previousEnd = handle.offset + handle.size + TRAILER_BYTES;
     for (const [key, entry] of readBlock(file, bytes, handle)) {
       if (previousKey !== undefined && key <= previousKey) throw damaged(file, handle.offset, 'the keys of the table are out of order');
       entries.set(key, entry);
@@ -88,6 +94,7 @@ function readEntries(block: Uint8Array): (readonly [string, Uint8Array])[] {
     const valueBytes = reader.uint32();
     if (shared > key.length) throw malformed(`the entry at byte ${at} shares ${shared} bytes with a key of ${key.length}`);
     key = key.slice(0, shared) + byteString(reader.fixed(suffixBytes));
+    if (key.length > MOST_KEY_BYTES) throw malformed(`the key at byte ${at} has ${key.length} bytes, at most ${MOST_KEY_BYTES} are read`);
     entries.push([key, reader.fixed(valueBytes)]);
   }
   return entries;

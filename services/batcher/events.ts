@@ -1,4 +1,5 @@
-import { Counter, Gauge, Histogram, type Metric, type Registry } from 'prom-client';
+import { Counter, Gauge, type Metric, type Registry } from 'prom-client';
+import { HotCounter, HotHistogram, hotMetric } from '#mesh/hot-metrics.ts';
 import type { MemberId } from '#mesh/ids.ts';
 import { createRareReport } from '#mesh/rare-report.ts';
 import type { Telemetry } from '#mesh/telemetry.ts';
@@ -42,8 +43,11 @@ export function createBatcherEvents({ log, metrics }: Telemetry, id: MemberId): 
   const logger = log.child({ batcher: id });
   const counter = <Label extends string>(name: string, help: string, labelNames: readonly Label[] = []) =>
     shared(metrics, name, () => new Counter<Label>({ name, help, labelNames: [...labelNames], registers: [metrics] }));
-  const histogram = <Label extends string>(name: string, help: string, buckets: number[], labelNames: readonly Label[] = []) =>
-    shared(metrics, name, () => new Histogram<Label>({ name, help, buckets, labelNames: [...labelNames], registers: [metrics] }));
+  // What is counted for every batch or request.
+  const hotCounter = (name: string, help: string, labelNames: readonly string[] = []) =>
+    hotMetric(metrics, name, HotCounter, () => new HotCounter(name, labelNames, help));
+  const histogram = (name: string, help: string, buckets: readonly number[], labelNames: readonly string[] = []) =>
+    hotMetric(metrics, name, HotHistogram, () => new HotHistogram(name, labelNames, buckets, help));
 
   const queuingLatency = histogram(
     ':tensorflow:serving:batching_session:queuing_latency',
@@ -51,19 +55,23 @@ export function createBatcherEvents({ log, metrics }: Telemetry, id: MemberId): 
     exponential(100, 1.2, 52),
     ['thread_pool_name'],
   );
-  const wrappedRuns = counter(':tensorflow:serving:batching_session:wrapped_run_count', 'Batches sent for execution.');
+  const wrappedRuns = hotCounter(':tensorflow:serving:batching_session:wrapped_run_count', 'Batches sent for execution.').series();
   const sizes = exponential(1, 2, 14);
   const padding = histogram(':tensorflow:serving:batching_session:padding_size', 'Rows added to reach an allowed batch size.', sizes, [
     'execution_batch_size',
   ]);
-  const inputSize = histogram(':tensorflow:serving:batching_session:input_batch_size', 'Rows of a batch before padding.', sizes);
-  const processedSize = histogram(':tensorflow:serving:batching_session:processed_batch_size', 'Rows of a batch after padding.', sizes);
+  const inputSize = histogram(':tensorflow:serving:batching_session:input_batch_size', 'Rows of a batch before padding.', sizes).series();
+  const processedSize = histogram(
+    ':tensorflow:serving:batching_session:processed_batch_size',
+    'Rows of a batch after padding.',
+    sizes,
+  ).series();
   const queued = shared(
     metrics,
     'headrace_batcher_queued_requests',
     () => new Gauge({ name: 'headrace_batcher_queued_requests', help: 'Requests waiting in lanes.', registers: [metrics] }),
   );
-  const batches = counter('headrace_batcher_batches_total', 'Batches sent to workers, by why they were closed.', [
+  const batches = hotCounter('headrace_batcher_batches_total', 'Batches sent to workers, by why they were closed.', [
     'model',
     'version',
     'reason',
@@ -88,19 +96,19 @@ export function createBatcherEvents({ log, metrics }: Telemetry, id: MemberId): 
 
   return {
     batchClosed({ group, workerId, reason, requestCount, rows, executeRows }) {
-      batches.inc({ model: group.id.name, version: group.version, reason });
-      wrappedRuns.inc();
+      batches.series(group.id.name, group.version, reason).value++;
+      wrappedRuns.value++;
       if (rows > 0) {
-        batchRows.observe({ model: group.id.name, version: group.version }, rows);
+        batchRows.series(group.id.name, group.version).observe(rows);
         inputSize.observe(rows);
         processedSize.observe(executeRows);
-        padding.observe({ execution_batch_size: String(executeRows) }, executeRows - rows);
+        padding.series(String(executeRows)).observe(executeRows - rows);
       }
       if (logger.isLevelEnabled('debug'))
         logger.debug({ servable: group.key, worker: workerId, reason, requestCount, rows, executeRows }, 'batch closed');
     },
     dequeued(group, queuedMs) {
-      queuingLatency.observe({ thread_pool_name: group.batching?.threadPoolName ?? 'unbatched' }, queuedMs * 1000);
+      queuingLatency.series(group.batching?.threadPoolName ?? 'unbatched').observe(queuedMs * 1000);
     },
     refused(group, reason, message) {
       refusals.inc({ model: group.id.name, version: group.version, reason });

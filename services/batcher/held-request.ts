@@ -1,4 +1,5 @@
 import type { Span } from '@opentelemetry/api';
+import type { IdTable } from '#mesh/id-table.ts';
 import type { MemberId, RequestId } from '#mesh/ids.ts';
 import type { SubmittedRequest } from '#mesh/messages.ts';
 import type { Crash } from './crash-record.ts';
@@ -8,7 +9,7 @@ import type { Worker } from './workers.ts';
 /** What the batcher knows of one gateway: the requests it holds for it, so that a resent one is not queued twice. */
 export interface GatewayBook {
   readonly id: MemberId;
-  readonly requests: Map<RequestId, HeldRequest>;
+  readonly requests: IdTable<RequestId, HeldRequest>;
 }
 
 /** A request from its arrival until it is answered, cancelled or given up. */
@@ -38,8 +39,8 @@ export interface HeldRequest {
   body: Uint8Array;
   /** It was in a batch whose worker died: it is executed alone from now on, and answered INTERNAL when that ends a worker too. */
   suspect: boolean;
-  /** The crash that made it a suspect. */
-  crash: Crash | null;
+  /** The losses of workers that were executing it. */
+  crashes: readonly Crash[];
   /** Answered, cancelled or given up: its pieces are skipped wherever they are. */
   done: boolean;
   /** It was cut, so that its pieces may be with several workers. */

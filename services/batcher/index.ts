@@ -138,10 +138,10 @@ export async function startBatcher(deps: BatcherDeps): Promise<Batcher> {
     lookSoon();
   }
   subscriptions.push(
-    presence.onChange(({ type, member }) => {
+    presence.onChange(({ type, member, silence }) => {
       if (member.kind !== 'worker') return;
       if (type !== 'gone') return meet(member as Member<WorkerDetail>);
-      lanes.gone(member.id, clock.now());
+      lanes.gone(member.id, clock.now(), silence);
       lookSoon();
     }),
   );

@@ -1,3 +1,4 @@
+import { IdTable } from '#mesh/id-table.ts';
 import { type MemberId, type ServableId, servableKey } from '#mesh/ids.ts';
 import type { SubmittedRequest } from '#mesh/messages.ts';
 import type { GatewayBook } from './held-request.ts';
@@ -77,7 +78,7 @@ export function createLaneStore(maxBatchBytes: number): LaneStore {
     bookOf(gatewayId) {
       let book = books.get(gatewayId);
       if (book === undefined) {
-        book = { id: gatewayId, requests: new Map() };
+        book = { id: gatewayId, requests: new IdTable() };
         books.set(gatewayId, book);
       }
       return book;

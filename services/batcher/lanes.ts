@@ -1,11 +1,13 @@
 import type { WorkerDetail } from '#mesh/control.ts';
+import { IdTable } from '#mesh/id-table.ts';
 import { type BatchId, createSequence, type MemberId, type RequestId, type ServableId } from '#mesh/ids.ts';
-import type { Answer, BatchFrame, BatchPart, CancelFrame, ReadyFrame, SubmitFrame, SubmittedRequest } from '#mesh/messages.ts';
+import type { Answer, BatchFrame, CancelFrame, ReadyFrame, SubmitFrame, SubmittedRequest } from '#mesh/messages.ts';
+import type { Silence } from '#mesh/presence.ts';
 import type { Tracing } from '#mesh/telemetry.ts';
 import { type Refusal, refusalOf } from './admission.ts';
-import { type CloseReason, type LaneSnapshot, nextAction, paddedRows } from './batch-policy.ts';
+import { type CloseReason, type LaneSnapshot, nextAction } from './batch-policy.ts';
 import type { BatcherSettings } from './config.ts';
-import { type Crash, withCrash } from './crash-record.ts';
+import { type Crash, createLosses, suspectTurnMs, withCrash } from './crash-record.ts';
 import type { BatcherEvents, RequeueReason } from './events.ts';
 import { type FormOptions, formBatch, overdueRefusal } from './form-batch.ts';
 import { callersBytes, type GatewayBook, type HeldRequest, type Piece } from './held-request.ts';
@@ -13,8 +15,10 @@ import type { Lane } from './lane.ts';
 import { activate, deactivate, type LaneGroup, refreshGroup } from './lane-group.ts';
 import { createLaneStore } from './lane-store.ts';
 import { aheadOf, lateRefusal, unitsOf } from './late-refusal.ts';
+import { lossVerdict } from './loss-verdict.ts';
 import * as refusals from './refusals.ts';
 import { createRoster, removeIfUnused } from './roster.ts';
+import { frameOf, type SentBatch } from './sent-batch.ts';
 import { createWakeHeap } from './wake-heap.ts';
 import {
   freeTokens,
@@ -62,8 +66,8 @@ export interface Lanes {
   undelivered(batchId: BatchId, nowMs: number): void;
   /** A worker came or changed what it announces. */
   announced(workerId: MemberId, detail: WorkerDetail, nowMs: number): void;
-  /** A worker said good-bye or its lease ended. */
-  gone(workerId: MemberId, nowMs: number): void;
+  /** A worker said good-bye or its lease ended; `silence`: how, in the second case. */
+  gone(workerId: MemberId, nowMs: number, silence: Silence | undefined): void;
   /** The transport lost or regained its broker: what is lost around that says nothing against workers or servables. */
   connection(connected: boolean, nowMs: number): void;
   /** Sends what is due and gives up what is overdue. Returns the instant at which to call again at the latest; Infinity: none. */
@@ -83,19 +87,6 @@ export interface Lanes {
   quarantined(nowMs: number): readonly ServableId[];
 }
 
-/** A batch under way. */
-interface SentBatch {
-  readonly id: BatchId;
-  readonly slot: Slot;
-  readonly lane: Lane;
-  readonly pieces: readonly Piece[];
-  /** Rows, or 1 for a request that does not share a batch. */
-  readonly units: number;
-  readonly sentMs: number;
-  /** Its one request was a suspect: nothing else of this batcher was on the worker. */
-  readonly solo: boolean;
-}
-
 /** Bytes of a part in a batch frame besides its body and texts, and of its records here; rounded up. */
 const PART_BYTES = 256;
 /** After the news that nobody serves a worker's subject: how long news of its other batches may still come. */
@@ -113,11 +104,12 @@ export function createLanes(options: LanesOptions): Lanes {
   const maxBatchBytes = Math.min(settings.maxBatchBytes, maxMessageBytes);
   const store = createLaneStore(maxBatchBytes);
   const roster = createRoster(store.groupOf);
-  const batches = new Map<BatchId, SentBatch>();
+  const batches = new IdTable<BatchId, SentBatch>();
   /** Workers whose subject nobody served a moment ago. */
   const suspended = new Set<Worker>();
   const dirty: LaneGroup[] = [];
   const wakes = createWakeHeap<Lane>();
+  const losses = createLosses();
   const nextBatchId = createSequence<BatchId>();
   const forming: FormOptions = { maxMessageBytes, reject: giveUp };
   let sequence = 0;
@@ -129,6 +121,8 @@ export function createLanes(options: LanesOptions): Lanes {
   let connected = true;
   let reconnectedAtMs = Number.NEGATIVE_INFINITY;
   let recheckAtMs = Number.POSITIVE_INFINITY;
+  /** Suspects wait until then: see `suspectTurnMs`. */
+  let suspectsFromMs = Number.NEGATIVE_INFINITY;
 
   // Arrival.
 
@@ -166,7 +160,7 @@ export function createLanes(options: LanesOptions): Lanes {
       span: null,
       body,
       suspect: false,
-      crash: null,
+      crashes: [],
       done: false,
       split: false,
       openPieces: 1,
@@ -245,6 +239,10 @@ export function createLanes(options: LanesOptions): Lanes {
   function dispatchSuspects(group: LaneGroup, nowMs: number): void {
     const { suspects, reserved } = group;
     if (suspects.queuedPieces === 0 && reserved.size === 0) return;
+    if (suspects.queuedPieces > 0 && nowMs < suspectsFromMs) {
+      wakes.arm(suspects, suspectsFromMs);
+      return;
+    }
     while (suspects.queuedPieces > 0) {
       const slot = slotForSuspect(group);
       if (slot === undefined) break;
@@ -293,7 +291,8 @@ export function createLanes(options: LanesOptions): Lanes {
     worker.inFlight++;
     if (solo) worker.hasSuspect = true;
     lane.lastUsedMs = nowMs;
-    const frame = frameOf(sent, rows);
+    leave(sent);
+    const frame = frameOf(id, sent, rows);
     try {
       ports.send(worker.id, frame);
     } catch (caught) {
@@ -305,32 +304,13 @@ export function createLanes(options: LanesOptions): Lanes {
     events.batchClosed({ group, workerId: worker.id, reason, requestCount: pieces.length, rows, executeRows: frame.executeRows });
   }
 
-  function frameOf({ id: batchId, slot, lane, pieces, sentMs }: SentBatch, rows: number): BatchFrame {
-    const { group } = lane;
-    const parts: BatchPart[] = [];
-    for (const { request, rowStart, rowCount } of pieces) {
-      const queuedMs = sentMs - request.arrivedMs;
+  /** Notes for each request of a batch that it is on its way. */
+  function leave({ pieces, slot, sentMs }: SentBatch): void {
+    for (const { request } of pieces) {
       if (request.queuedPieces === 0) endSpan(request);
       request.worker = slot.worker;
-      parts.push({
-        gatewayId: request.gateway.id,
-        requestId: request.requestId,
-        rowStart: rows === 0 ? 0 : rowStart,
-        rowCount: rows === 0 ? 0 : rowCount,
-        totalRows: rows === 0 ? 0 : request.rows,
-        budgetMs: request.deadlineMs - sentMs,
-        queuedMs,
-        traceparent: request.partTraceparent,
-        callers: request.callers,
-        body: request.body,
-      });
-      events.dequeued(group, queuedMs);
+      events.dequeued(slot.group, sentMs - request.arrivedMs);
     }
-    // Suspects of several lanes share one queue, but never a batch: the first piece's lane is that of all pieces.
-    const { signature, outputs } = pieces[0]?.request.lane ?? lane;
-    const executeRows = rows === 0 ? 0 : paddedRows(rows, group.batching?.allowedBatchSizes ?? []);
-    const padRagged = rows > 0 && group.batching?.padVariableLengthInputs === true;
-    return { batcherId: id, batchId, servable: group.id, signature, outputs, executeRows, padRagged, parts };
   }
 
   // What became of batches.
@@ -370,16 +350,10 @@ export function createLanes(options: LanesOptions): Lanes {
     }
   }
 
-  /**
-   * Their workers are gone, or will not say what became of them. Requests that may have ended a worker become suspects, and a suspect that
-   * was alone on its worker is answered INTERNAL; when the mesh itself was cut, or the worker was leaving, nobody is to blame. A servable is
-   * blamed only for what such a request proves: workers also die of things that no servable did, several at once, and what they were
-   * executing must not be quarantined for that.
-   */
-  function lose(lost: readonly SentBatch[], nowMs: number): void {
+  /** Their workers are gone, or will not say what became of them: see `lossVerdict`. */
+  function lose(lost: readonly SentBatch[], crash: Crash, nowMs: number): void {
     const again: Piece[] = [];
     const suspects: Piece[] = [];
-    const crash: Crash = { atMs: nowMs, counted: false };
     for (const sent of lost) {
       const { group, worker } = sent.slot;
       const excused = worker.draining || !connected || sent.sentMs <= reconnectedAtMs;
@@ -387,23 +361,18 @@ export function createLanes(options: LanesOptions): Lanes {
       for (const piece of sent.pieces) {
         const { request } = piece;
         if (request.done) continue;
-        if (group.stateful) giveUp(request, refusals.stateful(group, worker.id));
-        else if (excused) again.push(piece);
-        else if (request.callers !== undefined && !sent.solo) {
-          // Alone on a worker it would wait for those that wait for it. So it shares workers once more, and no third time.
-          if (request.crash !== null && request.crash !== crash) giveUp(request, refusals.crashedTwice(group));
-          else again.push(piece);
-          request.crash = crash;
-        } else if (sent.solo) {
-          countCrashes(group, [request.crash, crash], nowMs);
-          giveUp(request, refusals.crashed(group));
-        } else {
-          request.crash ??= crash;
-          suspects.push(...suspect(request), piece);
+        const verdict = lossVerdict(request, { group, workerId: worker.id, crash, excused, alone: sent.solo });
+        request.crashes = verdict.crashes;
+        if (verdict.type === 'again') again.push(piece);
+        else if (verdict.type === 'alone') suspects.push(...suspect(request), piece);
+        else {
+          if (verdict.blamed) countCrashes(group, verdict.crashes, nowMs);
+          giveUp(request, verdict.refusal);
         }
       }
     }
     putBack(again, 'worker-lost');
+    if (suspects.length > 0) suspectsFromMs = nowMs + suspectTurnMs(id, nowMs);
     putBack(suspects, 'suspect');
   }
 
@@ -416,17 +385,17 @@ export function createLanes(options: LanesOptions): Lanes {
     return waiting;
   }
 
-  function loseWorker(worker: Worker, nowMs: number): void {
-    const lost = [...batches.values()].filter(({ slot }) => slot.worker === worker);
+  function loseWorker(worker: Worker, crash: Crash, nowMs: number): void {
+    const lost = batches.values().filter(({ slot }) => slot.worker === worker);
     if (lost.length === 0) return;
     events.workerLost({ workerId: worker.id, batchCount: lost.length, excused: worker.draining || !connected });
-    lose(lost, nowMs);
+    lose(lost, crash, nowMs);
   }
 
-  /** Holds against a servable what one of its requests did: the crash that made it a suspect, and that of the worker it was alone on. */
-  function countCrashes(group: LaneGroup, crashes: readonly (Crash | null)[], nowMs: number): void {
+  /** Holds against a servable what one of its requests did: the crashes that made it a suspect, and that of the worker it was alone on. */
+  function countCrashes(group: LaneGroup, crashes: readonly Crash[], nowMs: number): void {
     for (const crash of crashes) {
-      if (crash === null || crash.counted) continue;
+      if (crash.counted) continue;
       crash.counted = true;
       group.crashes = withCrash(group.crashes, crash.atMs, nowMs);
     }
@@ -444,7 +413,7 @@ export function createLanes(options: LanesOptions): Lanes {
       if (worker.suspendedUntilMs > nowMs) continue;
       suspended.delete(worker);
       worker.suspendedUntilMs = Number.NEGATIVE_INFINITY;
-      loseWorker(worker, nowMs);
+      loseWorker(worker, losses.lost(worker.id, undefined, nowMs), nowMs);
       markAllDirty(worker);
     }
   }
@@ -453,7 +422,8 @@ export function createLanes(options: LanesOptions): Lanes {
   function recheckAfterReconnect(nowMs: number): void {
     recheckAtMs = Number.POSITIVE_INFINITY;
     lose(
-      [...batches.values()].filter(({ sentMs }) => sentMs <= reconnectedAtMs),
+      batches.values().filter(({ sentMs }) => sentMs <= reconnectedAtMs),
+      { atMs: nowMs, counted: false, together: true },
       nowMs,
     );
   }
@@ -611,6 +581,7 @@ export function createLanes(options: LanesOptions): Lanes {
       takeBack(sent, 'returned');
       if (worker.suspendedUntilMs === Number.NEGATIVE_INFINITY && roster.get(worker.id) === worker) {
         worker.suspendedUntilMs = nowMs + JUDGE_AFTER_MS;
+        losses.unreachable(worker.id);
         suspended.add(worker);
       }
       putBack(sent.pieces, 'undelivered');
@@ -618,13 +589,13 @@ export function createLanes(options: LanesOptions): Lanes {
     announced(workerId, detail, nowMs) {
       for (const group of roster.announced(workerId, detail, nowMs)) refresh(group, nowMs);
     },
-    gone(workerId, nowMs) {
+    gone(workerId, nowMs, silence) {
       const worker = roster.get(workerId);
       if (worker === undefined) return;
       suspended.delete(worker);
       release(worker);
       const served = [...worker.slots.keys()];
-      loseWorker(worker, nowMs);
+      loseWorker(worker, losses.lost(workerId, silence, nowMs), nowMs);
       roster.remove(worker);
       for (const group of served) refresh(group, nowMs);
     },

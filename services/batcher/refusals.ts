@@ -48,12 +48,14 @@ export function quarantined(group: LaneGroup, nowMs: number): Refusal {
   };
 }
 
-/** The request ended a worker twice, the second time alone. */
-export function crashed(group: LaneGroup): Refusal {
+/** The request ended workers again and again, at last alone: twice, or more often when others were lost at the same time. */
+export function crashed(group: LaneGroup, count = 2): Refusal {
+  const often = count === 2 ? 'two workers' : `${count} workers`;
+  const last = count === 2 ? 'second' : 'last';
   return {
     reason: 'crashed',
     code: 'INTERNAL',
-    message: `The request ended two workers while ${group.key} executed it, the second time alone; it is not tried again`,
+    message: `The request ended ${often} while ${group.key} executed it, the ${last} time alone; it is not tried again`,
     resend: false,
   };
 }

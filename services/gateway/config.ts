@@ -22,6 +22,15 @@ const CORE_SETTINGS = {
     treatment: 'honoured',
     min: 1,
   },
+  maxInFlightBytes: {
+    name: 'max_in_flight_bytes',
+    type: 'int',
+    default: 512 * 1024 * 1024,
+    help: 'Bytes of large request bodies, inputs, outputs and answers that one gateway has in memory at once; beyond it requests are refused with RESOURCE_EXHAUSTED. One larger than all of it passes alone; payloads of up to 256 KiB pass always.',
+    group: 'Headrace',
+    treatment: 'honoured',
+    min: 0,
+  },
   resendAfterMs: {
     name: 'resend_after_ms',
     type: 'int',
@@ -86,6 +95,15 @@ const GRPC_SETTINGS = {
     help: 'Options of the gRPC server as `key=value,key=value`, such as grpc.max_connection_age_ms=2000. A value that is a whole number is passed as one.',
     group: 'TensorFlow Serving',
     treatment: 'mapped',
+  },
+  grpcServer: {
+    name: 'grpc_server',
+    type: 'string',
+    default: 'headrace',
+    help: "What carries gRPC: our own HTTP/2 server, or grpc-js, gRPC's library for Node, which costs more per call.",
+    group: 'Headrace',
+    treatment: 'honoured',
+    oneOf: ['headrace', 'grpc-js'],
   },
   grpcMaxThreads: {
     name: 'grpc_max_threads',

@@ -3,6 +3,7 @@
  * JSON, protobuf or HTTP.
  */
 import type { BatchingLimits, ServableState, StatusReport } from '#mesh/control.ts';
+import type { ServeError } from '#mesh/errors.ts';
 import type { ServableId } from '#mesh/ids.ts';
 import type { AnswerTimings } from '#mesh/messages.ts';
 import type { Signature, Signatures } from '#mesh/signature.ts';
@@ -50,6 +51,8 @@ export interface InferResult {
 export interface PendingInference {
   /** Rejects with ServeError only. */
   readonly answer: Promise<InferResult>;
+  /** The same without a promise, for edges that would make one for every request. Calls one of the two once, perhaps at once. Ask only once. */
+  whenSettled(onResult: (result: InferResult) => void, onError: (error: ServeError) => void): void;
   /** The caller has gone: drops the request wherever it is. `answer` then rejects with CANCELLED. */
   cancel(): void;
 }

@@ -46,6 +46,7 @@ export interface GatewayEventsDeps {
   readonly isKnown: (model: string) => boolean;
   readonly inFlight: () => number;
   readonly heldBytes: () => number;
+  readonly payloadBytes?: () => number;
 }
 
 /** The `model_name` of requests for models that are not there. */
@@ -55,7 +56,7 @@ const LATENCY_BUCKETS = exponential(10, 1.8, 33);
 const EXAMPLE_BUCKETS = exponential(1, 2, 20);
 
 /** Makes the gateway's metrics in the process's registry (or finds them there) and the functions that write them. */
-export function createGatewayEvents({ telemetry, isKnown, inFlight, heldBytes }: GatewayEventsDeps): GatewayEvents {
+export function createGatewayEvents({ telemetry, isKnown, inFlight, heldBytes, payloadBytes = () => 0 }: GatewayEventsDeps): GatewayEvents {
   const { log, metrics } = telemetry;
   const requestCount = hotCounter(metrics, ':tensorflow:serving:request_count', ['model_name', 'status']);
   const requestLatency = latencies(metrics, ':tensorflow:serving:request_latency', ['model_name', 'API', 'entrypoint']);
@@ -66,6 +67,7 @@ export function createGatewayEvents({ telemetry, isKnown, inFlight, heldBytes }:
   const queued = latencies(metrics, 'headrace_gateway_queued_microseconds', ['model_name']);
   gauge(metrics, 'headrace_gateway_requests_in_flight', inFlight);
   gauge(metrics, 'headrace_gateway_held_bytes', heldBytes);
+  gauge(metrics, 'headrace_gateway_payload_bytes', payloadBytes);
 
   function label(model: string | null): string {
     if (model === null || model === '') return '';

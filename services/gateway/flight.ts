@@ -1,5 +1,7 @@
 import type { Span } from '@opentelemetry/api';
+import type { ServeError } from '#mesh/errors.ts';
 import type { ClaimId, MemberId, RequestId } from '#mesh/ids.ts';
+import type { ByteShare } from './byte-budget.ts';
 import type { InferRequest, InferResult, PendingInference } from './core.ts';
 import type { RowAssembly } from './row-assembly.ts';
 
@@ -16,10 +18,13 @@ export type FlightState = 'queued' | 'submitted' | 'parked' | 'done';
 export class Flight implements PendingInference {
   readonly id: RequestId;
   readonly request: InferRequest;
-  readonly answer: Promise<InferResult>;
-  readonly resolve: (result: InferResult) => void;
-  readonly reject: (reason: Error) => void;
   readonly #cancel: (flight: Flight) => void;
+  /** One of the two once it is settled; who wants to know may come before or after. */
+  #result: InferResult | undefined = undefined;
+  #error: ServeError | undefined = undefined;
+  #onResult: ((result: InferResult) => void) | undefined = undefined;
+  #onError: ((error: ServeError) => void) | undefined = undefined;
+  #answer: Promise<InferResult> | undefined = undefined;
   laneKey = '';
   rows = 0;
   /** The encoded inputs, kept for resending. */
@@ -37,6 +42,8 @@ export class Flight implements PendingInference {
   suspectAtMs = Number.POSITIVE_INFINITY;
   /** Inputs that stay here until the end. */
   claims: readonly ClaimId[] | undefined = undefined;
+  /** What large inputs and outputs take of the gateway's budget. */
+  share: ByteShare | undefined = undefined;
   /** Present once a part of a split request has arrived. */
   assembly: RowAssembly | undefined = undefined;
   /** Present while outputs are fetched. */
@@ -44,13 +51,38 @@ export class Flight implements PendingInference {
   span: Span | undefined = undefined;
 
   constructor(id: RequestId, request: InferRequest, cancel: (flight: Flight) => void) {
-    const { promise, resolve, reject } = Promise.withResolvers<InferResult>();
     this.id = id;
     this.request = request;
-    this.answer = promise;
-    this.resolve = resolve;
-    this.reject = reject;
     this.#cancel = cancel;
+  }
+
+  /** Made for those who ask. A rejection that nobody looks at, because the caller has gone, does not stop the process. */
+  get answer(): Promise<InferResult> {
+    if (this.#answer === undefined) {
+      this.#answer = new Promise((resolve, reject) => this.whenSettled(resolve, reject));
+      this.#answer.catch(() => {});
+    }
+    return this.#answer;
+  }
+
+  whenSettled(onResult: (result: InferResult) => void, onError: (error: ServeError) => void): void {
+    if (this.#result !== undefined) onResult(this.#result);
+    else if (this.#error !== undefined) onError(this.#error);
+    else {
+      this.#onResult = onResult;
+      this.#onError = onError;
+    }
+  }
+
+  /** The answer is there. At most one call of this and `reject` together. */
+  resolve(result: InferResult): void {
+    this.#result = result;
+    this.#onResult?.(result);
+  }
+
+  reject(error: ServeError): void {
+    this.#error = error;
+    this.#onError?.(error);
   }
 
   cancel(): void {

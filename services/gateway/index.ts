@@ -1,4 +1,5 @@
-import { startBlobStore } from '#mesh/blobs.ts';
+import type { DoorPlace } from '#mesh/blob-door.ts';
+import { startMemberBlobs } from '#mesh/blobs-direct.ts';
 import type { Clock } from '#mesh/clock.ts';
 import type { GatewayDetail } from '#mesh/control.ts';
 import type { ServeError } from '#mesh/errors.ts';
@@ -7,6 +8,7 @@ import { startPresence } from '#mesh/presence.ts';
 import type { Subjects } from '#mesh/subjects.ts';
 import type { Telemetry } from '#mesh/telemetry.ts';
 import type { Transport } from '#mesh/transport.ts';
+import { type ByteBudget, createByteBudget } from './byte-budget.ts';
 import { startCallEdge } from './call-edge.ts';
 import { createExamplesApi } from './classify-regress.ts';
 import type { GatewaySettings } from './config.ts';
@@ -38,6 +40,8 @@ export interface GatewayDeps {
   readonly telemetry: Telemetry;
   readonly settings: GatewaySettings;
   readonly id?: MemberId;
+  /** Where workers fetch large tensors directly. Default: nowhere, they come over the transport. */
+  readonly tensorDoor?: DoorPlace | undefined;
   /** The ports are opened once this has settled: TensorFlow Serving opens its own when the initial load is over. Its failure is the start's. */
   readonly openPortsAfter?: Promise<void>;
 }
@@ -47,14 +51,15 @@ export interface GatewayDeps {
  * other and UNAVAILABLE for a port that is taken.
  */
 export async function startGateway(deps: GatewayDeps): Promise<Gateway> {
-  const { transport, subjects, clock, telemetry, settings, id = newMemberId('gateway'), openPortsAfter } = deps;
+  const { transport, subjects, clock, telemetry, settings, id = newMemberId('gateway'), tensorDoor: door, openPortsAfter } = deps;
   let draining = false;
   // Looked at when it is awaited; until then its rejection is nobody's surprise.
   openPortsAfter?.catch(() => {});
   // Disposed last to first: the servers before the client they use, presence before what it announces.
   await using starting = new AsyncDisposableStack();
   const onUnreadable = (subject: string, error: ServeError) => events.messageUnreadable({ subject, error });
-  const blobs = starting.use(startBlobStore({ transport, subjects, id, onUnreadable }));
+  const blobs = starting.use(await startMemberBlobs({ transport, subjects, id, clock, telemetry, door, onUnreadable }));
+  const budget = createByteBudget(settings.maxInFlightBytes);
   let client: InferClient | undefined;
   let routing: RoutingTable | undefined;
   const events = createGatewayEvents({
@@ -62,13 +67,14 @@ export async function startGateway(deps: GatewayDeps): Promise<Gateway> {
     isKnown: (model) => routing?.model(model) !== undefined,
     inFlight: () => client?.inFlight ?? 0,
     heldBytes: () => blobs.heldBytes,
+    payloadBytes: () => budget.takenBytes,
   });
   routing = starting.use(startRoutingTable({ transport, subjects, clock, onTrouble: events.routingTrouble }));
   const table = routing;
   const detail = (): GatewayDetail => ({ routingRevision: table.revision });
   const presence = starting.use(await startPresence({ transport, subjects, clock, kind: 'gateway', id, detail: detail(), onUnreadable }));
   client = starting.use(
-    startInferClient({ transport, subjects, clock, presence, blobs, id, tracing: telemetry.tracing, events, settings }),
+    startInferClient({ transport, subjects, clock, presence, blobs, id, tracing: telemetry.tracing, events, settings, budget }),
   );
   const inferring = client;
   starting.use(table.onChange(() => presence.announce(detail())));
@@ -94,7 +100,7 @@ export async function startGateway(deps: GatewayDeps): Promise<Gateway> {
   await openPortsAfter;
   // Without a table every answer would be "unavailable"; but a registry that is away must not keep the probes' port closed.
   await settledWithin(clock, FIRST_TABLE_MS, table.whenKnown);
-  const ports = starting.use(await openPorts({ ...deps, core, examples, events }));
+  const ports = starting.use(await openPorts({ ...deps, core, examples, events, budget }));
   const running = starting.move();
   return {
     restPort: ports.rest?.port ?? null,
@@ -130,11 +136,17 @@ interface Ports extends AsyncDisposable {
 
 /** Opens gRPC and, where it has a port of its own, REST. */
 async function openPorts(
-  deps: GatewayDeps & { readonly core: GatewayCore; readonly examples: ExamplesApi; readonly events: GatewayEvents },
+  deps: GatewayDeps & {
+    readonly core: GatewayCore;
+    readonly examples: ExamplesApi;
+    readonly events: GatewayEvents;
+    readonly budget: ByteBudget;
+  },
 ): Promise<Ports> {
-  const { core, examples, events, clock, telemetry, settings } = deps;
+  const { core, examples, events, budget, clock, telemetry, settings } = deps;
   await using opening = new AsyncDisposableStack();
-  const grpc = opening.use(await startGrpcServer({ core, examples, clock, events: events.grpc, settings }));
+  const onBug = (caught: unknown) => telemetry.log.error({ err: caught }, 'a gRPC connection ended in a way that is a bug');
+  const grpc = opening.use(await startGrpcServer({ core, examples, clock, events: events.grpc, settings, budget, onBug }));
   if (grpc.port !== null) events.portOpened({ entrypoint: 'gRPC', address: `0.0.0.0:${grpc.port}` });
   const equal = settings.restApiPort !== 0 && settings.restApiPort === settings.port;
   if (equal) events.portsEqual(settings.port);
@@ -146,6 +158,7 @@ async function openPorts(
         clock,
         telemetry,
         settings: restServerSettings(settings),
+        budget,
         examples,
         events: events.rest,
         // Names and dtypes come from the signature where JSON is read; for raw bytes they come from the client.

@@ -14,6 +14,7 @@ import type { Subjects } from '#mesh/subjects.ts';
 import type { Tracing } from '#mesh/telemetry.ts';
 import type { NamedTensors, Tensor } from '#mesh/tensor.ts';
 import type { Message, Transport } from '#mesh/transport.ts';
+import { type ByteBudget, createByteBudget } from './byte-budget.ts';
 import type { InferRequest, InferResult, PendingInference } from './core.ts';
 import { Flight } from './flight.ts';
 import { createLaneFinder } from './lane-key.ts';
@@ -54,6 +55,8 @@ export interface InferClientDeps {
   readonly id: MemberId;
   readonly tracing: Tracing | null;
   readonly events: InferClientEvents;
+  /** What large inputs and outputs count against; default: a budget without a limit. */
+  readonly budget?: ByteBudget;
   readonly settings: {
     /** Tensors larger than this stay at the gateway as claims. */
     readonly inlineTensorBytes: number;
@@ -78,7 +81,18 @@ const DEADLINE_TEXT = 'Timed out waiting for notification';
 
 /** Starts listening for answers. */
 export function startInferClient(deps: InferClientDeps): InferClient {
-  const { transport, subjects, clock, presence, blobs, id, tracing, events, settings } = deps;
+  const {
+    transport,
+    subjects,
+    clock,
+    presence,
+    blobs,
+    id,
+    tracing,
+    events,
+    settings,
+    budget = createByteBudget(Number.POSITIVE_INFINITY),
+  } = deps;
   const flights = new IdTable<RequestId, Flight>();
   const nextRequestId = createSequence<RequestId>();
   const findLane = createLaneFinder();
@@ -121,12 +135,16 @@ export function startInferClient(deps: InferClientDeps): InferClient {
     const tensors: WireTensor[] = [];
     let claims: ClaimId[] | undefined;
     let inlineBytes = 0;
+    let claimedBytes = 0;
     for (const [name, { dtype, shape, bytes }] of flight.request.inputs) {
       if (bytes.byteLength <= settings.inlineTensorBytes && inlineBytes + bytes.byteLength <= maxInlineBytes) {
         inlineBytes += bytes.byteLength;
         tensors.push({ name, dtype, shape, payload: { type: 'inline', bytes } });
         continue;
       }
+      claimedBytes += bytes.byteLength;
+      flight.share ??= budget.open();
+      flight.share.grow(claimedBytes);
       const claim = blobs.hold(bytes);
       claims ??= [];
       claims.push(claim.claimId);
@@ -313,6 +331,8 @@ export function startInferClient(deps: InferClientDeps): InferClient {
   async function receiveClaims(flight: Flight, answer: OutputsAnswer, whole: boolean): Promise<void> {
     flight.fetching ??= new AbortController();
     const { signal } = flight.fetching;
+    flight.share ??= budget.open();
+    for (const { payload } of answer.outputs) if (payload.type === 'claim') flight.share.add(payload.byteLength);
     const fetchPayload = ({ payload }: WireTensor, into: Uint8Array | undefined): Promise<Uint8Array> | Uint8Array =>
       payload.type === 'inline'
         ? payload.bytes
@@ -370,7 +390,7 @@ export function startInferClient(deps: InferClientDeps): InferClient {
       ?.setStatus({ code: SpanStatusCode.ERROR, message: error.message })
       .setAttribute('rpc.grpc.status_code', STATUS[error.code].number);
     flight.span?.end();
-    rejectQuietly(flight, error);
+    flight.reject(error);
   }
 
   function end(flight: Flight): void {
@@ -378,6 +398,7 @@ export function startInferClient(deps: InferClientDeps): InferClient {
     flight.state = 'done';
     flights.delete(flight.id);
     if (flight.claims !== undefined) for (const claimId of flight.claims) blobs.release(claimId);
+    flight.share?.[Symbol.dispose]();
     flight.fetching?.abort(new ServeError('CANCELLED', 'nobody waits for the outputs any more'));
     if (flights.size === 0) onIdle?.();
   }
@@ -399,7 +420,7 @@ export function startInferClient(deps: InferClientDeps): InferClient {
       return flights.size;
     },
     get hasBatcher() {
-      return batchers.some;
+      return batchers.some && presence.hearsItself;
     },
     drain(boundMs) {
       if (flights.size === 0) return Promise.resolve();
@@ -427,13 +448,7 @@ export function startInferClient(deps: InferClientDeps): InferClient {
 
 function refuse(flight: Flight, code: 'RESOURCE_EXHAUSTED' | 'UNAVAILABLE', message: string): void {
   flight.state = 'done';
-  rejectQuietly(flight, new ServeError(code, message));
-}
-
-/** Rejects so that a caller who has gone, and looks at the answer no more, does not stop the process. */
-function rejectQuietly(flight: Flight, error: ServeError): void {
-  flight.answer.catch(() => {});
-  flight.reject(error);
+  flight.reject(new ServeError(code, message));
 }
 
 function lost(flight: Flight): ServeError {

@@ -52,8 +52,9 @@ export function startRoutingTable({ transport, subjects, clock, onTrouble }: Rou
   const { promise: whenKnown, resolve: becomeKnown } = Promise.withResolvers<void>();
   const stopping = new AbortController();
   const pageBytes = Math.min(512 * 1024, Math.floor(transport.maxPayloadBytes / 2));
-  let models: ReadonlyMap<string, RoutedModel> = new Map();
-  let names: readonly string[] = [];
+  let models = new Map<string, RoutedModel>();
+  /** In order; undefined: to be put in order when somebody asks. */
+  let names: readonly string[] | undefined;
   let known = false;
   let fencingToken = -1;
   let revision = 0;
@@ -62,9 +63,9 @@ export function startRoutingTable({ transport, subjects, clock, onTrouble }: Rou
   /** Updates that came while the table was read; applied to what was read. */
   let early: RoutingUpdate[] = [];
 
-  function take(newModels: ReadonlyMap<string, RoutedModel>, update: RoutingUpdate): void {
+  function take(newModels: Map<string, RoutedModel>, update: RoutingUpdate): void {
     models = newModels;
-    names = [...models.keys()].sort();
+    names = undefined;
     fencingToken = update.fencingToken;
     revision = update.revision;
     if (!known) {
@@ -81,10 +82,10 @@ export function startRoutingTable({ transport, subjects, clock, onTrouble }: Rou
   function apply(update: RoutingUpdate): boolean {
     if (update.fencingToken < fencingToken || (update.fencingToken === fencingToken && update.revision <= revision)) return true;
     if (!known || update.fencingToken !== fencingToken || update.revision !== revision + 1) return false;
-    const changed = new Map(models);
-    for (const name of update.removed) changed.delete(name);
-    for (const model of update.models) changed.set(model.name, model);
-    take(changed, update);
+    // In place: a change costs what it names, however long the table is.
+    for (const name of update.removed) models.delete(name);
+    for (const model of update.models) models.set(model.name, keepServed(models.get(model.name), model));
+    take(models, update);
     return true;
   }
 
@@ -118,7 +119,7 @@ export function startRoutingTable({ transport, subjects, clock, onTrouble }: Rou
       const { update, next }: { readonly update: RoutingUpdate; readonly next: string | null } = await ask(after, pageBytes);
       first ??= update;
       if (update.fencingToken !== first.fencingToken || update.revision !== first.revision) return undefined;
-      for (const model of update.models) read.set(model.name, model);
+      for (const model of update.models) read.set(model.name, keepServed(models.get(model.name), model));
       // Names come in order, so that a table always has a last page.
       if (next !== null && next <= after) throw new ServeError('INTERNAL', `the registry's page after ${after} makes no progress`);
       after = next;
@@ -189,7 +190,10 @@ export function startRoutingTable({ transport, subjects, clock, onTrouble }: Rou
     },
     whenKnown,
     model: (name) => models.get(name),
-    names: () => names,
+    names() {
+      names ??= [...models.keys()].sort();
+      return names;
+    },
     onChange(listener) {
       listeners.add(listener);
       return { [Symbol.dispose]: () => void listeners.delete(listener) };
@@ -203,4 +207,20 @@ export function startRoutingTable({ transport, subjects, clock, onTrouble }: Rou
       listeners.clear();
     },
   };
+}
+
+/**
+ * A model as it is in force: as the leader tells it, and where the leader does not know yet, as it was. Versions that the leader says are going
+ * go.
+ */
+function keepServed(before: RoutedModel | undefined, told: RoutedModel): RoutedModel {
+  if (before === undefined || told.unsettled !== true) return told;
+  const versions = new Map(told.versions.map((version) => [version.version, version]));
+  for (const version of before.versions) {
+    const now = versions.get(version.version);
+    const goes = now?.state === 'UNLOADING' || now?.state === 'END';
+    if (version.routable && now?.routable !== true && !goes) versions.set(version.version, version);
+  }
+  const labels = { ...before.labels, ...told.labels };
+  return { ...told, versions: [...versions.values()].sort((a, b) => b.version - a.version), labels };
 }

@@ -20,13 +20,16 @@ const MAX_ENTRIES = 20_000;
  * that cannot be read as a file.
  */
 export async function listFolder(folder: string): Promise<readonly FolderFile[]> {
-  const own = await stat(folder);
-  if (own.isFile()) return [{ path: '', byteLength: own.size, modifiedMs: own.mtimeMs }];
   const files: FolderFile[] = [];
   let entries = 0;
   const pending = [''];
   for (let inside = pending.pop(); inside !== undefined; inside = pending.pop()) {
-    for (const child of await readdir(join(folder, inside))) {
+    const children = await childrenOf(folder, inside);
+    if (children === undefined) {
+      const own = await stat(folder);
+      return [{ path: '', byteLength: own.size, modifiedMs: own.mtimeMs }];
+    }
+    for (const child of children) {
       if (++entries > MAX_ENTRIES)
         throw new ServeError('FAILED_PRECONDITION', `${folder} holds more than ${MAX_ENTRIES} files and folders`);
       const path = join(inside, child);
@@ -39,6 +42,16 @@ export async function listFolder(folder: string): Promise<readonly FolderFile[]>
     }
   }
   return files.sort((a, b) => (a.path < b.path ? -1 : 1));
+}
+
+/** The names in a folder; undefined where `folder` itself is a file. */
+async function childrenOf(folder: string, inside: string): Promise<readonly string[] | undefined> {
+  try {
+    return await readdir(join(folder, inside));
+  } catch (caught) {
+    if (inside === '' && (caught as NodeJS.ErrnoException).code === 'ENOTDIR') return undefined;
+    throw caught;
+  }
 }
 
 async function factsOf(path: string): Promise<Stats> {

@@ -22,13 +22,14 @@ export function bindLabels(
   versions: Pick<LabelledVersions, 'available'>,
   allowUnavailable: boolean,
 ): Readonly<Record<string, number>> {
-  const result: Record<string, number> = {};
+  // Not a record that is filled: a label may be named __proto__.
+  const result = new Map<string, number>();
   for (const [label, version] of Object.entries(wanted)) {
     const before = Object.hasOwn(bound, label) ? bound[label] : undefined;
-    if (versions.available(version) || (allowUnavailable && (before === undefined || before === version))) result[label] = version;
-    else if (before !== undefined) result[label] = before;
+    if (versions.available(version) || (allowUnavailable && (before === undefined || before === version))) result.set(label, version);
+    else if (before !== undefined) result.set(label, before);
   }
-  return result;
+  return Object.fromEntries(result);
 }
 
 /**

@@ -3,7 +3,7 @@
  * workers, and writes down what it did. Everything that may have changed something calls `poke`.
  */
 import type { Clock, Timer } from '#mesh/clock.ts';
-import type { AssignedServable, HeldServable, StatusReport, WorkerDetail } from '#mesh/control.ts';
+import type { AssignedServable, StatusReport, WorkerDetail } from '#mesh/control.ts';
 import { readRoutingUpdate } from '#mesh/control-reader.ts';
 import { ServeError, type StatusCode, toServeError } from '#mesh/errors.ts';
 import type { MemberId } from '#mesh/ids.ts';
@@ -19,6 +19,7 @@ import type { TransitionPolicy } from './built-in-policies.ts';
 import { withComplaint } from './complaints.ts';
 import { type RegistrySettings, savedModelTags } from './config.ts';
 import type { RegistryEvents } from './events.ts';
+import { createFleetView } from './fleet-view.ts';
 import { bindLabels } from './labels.ts';
 import { openModelDocuments } from './model-documents.ts';
 import {
@@ -29,6 +30,7 @@ import {
   followSource,
   followWorkers,
   type HeldVersions,
+  isUnsettled,
   type LoadProgress,
   loadProgress,
   type ModelState,
@@ -37,6 +39,7 @@ import {
 } from './model-state.ts';
 import { startModelWatch } from './model-watch.ts';
 import { createModulePolicy } from './module-policy.ts';
+import { type AtRest, createQuietModels, isAtRest } from './quiet-models.ts';
 import { createRoutingPublisher, type RoutingPublisher } from './routing-publisher.ts';
 import { type ConfigSeed, type ConfigStore, openConfigStore, type RunningConfig } from './running-config.ts';
 import type { ServingOptions } from './serving-options.ts';
@@ -96,8 +99,13 @@ const TURN_MS = 1000;
 const COALESCE_MS = 10;
 /** Without all signatures of what workers serve, the first table is told after this long: time to ask twice. */
 const FIRST_TABLE_MS = 5000;
+/** Workers that a new leader has not heard of after this long are not there. */
+const HEARING_MS = 5000;
 /** While versions leave, a turn comes this soon. */
 const LEAVING_TURN_MS = 100;
+/** After a turn the next one waits for this many times what it took: with thousands of models on the move, most of the time stays free. */
+const REST_PER_TURN = 3;
+const NOTHING_HELD: HeldVersions = new Map();
 
 /**
  * Starts a leadership: reads what earlier ones wrote down, takes up their work and begins to turn. Rejects when the state store cannot be
@@ -120,6 +128,8 @@ export async function startLeading(deps: LeadingDeps): Promise<Leading> {
   const routing = createRoutingPublisher(transport, subjects, fencingToken);
   const assigner = createAssigner(transport, subjects, clock, fencingToken);
   const signatures = starting.use(createSignatureFetcher({ transport, subjects, clock, events, onRetry: poke }));
+  const fleet = createFleetView();
+  const quiet = createQuietModels();
   const waiters = new Set<() => void>();
   const pollMs = settings.fileSystemPollWaitSeconds * 1000;
   const limits = { callMs: settings.userCodeCallLimitMs, memoryBytes: settings.userCodeMemoryLimitBytes };
@@ -130,7 +140,8 @@ export async function startLeading(deps: LeadingDeps): Promise<Leading> {
   const policy = userPolicy ?? builtInPolicy(settings.aspiredVersionPolicy as TransitionPolicy);
   let timer: Timer | undefined;
   let timerAtMs = Number.POSITIVE_INFINITY;
-  let begun = false;
+  let restUntilMs = 0;
+  let begunAtMs: number | null = null;
   let stopped = false;
   let changing: Promise<unknown> = Promise.resolve();
 
@@ -139,13 +150,14 @@ export async function startLeading(deps: LeadingDeps): Promise<Leading> {
   }
 
   function plan(delayMs: number): void {
-    const atMs = clock.now() + delayMs;
+    const now = clock.now();
+    const atMs = Math.max(now + delayMs, restUntilMs);
     if (stopped || atMs >= timerAtMs) return;
     timer?.[Symbol.dispose]();
     timerAtMs = atMs;
-    timer = clock.schedule(delayMs, () => {
+    timer = clock.schedule(atMs - now, () => {
       timerAtMs = Number.POSITIVE_INFINITY;
-      if (begun && !stopped) turn();
+      if (begunAtMs !== null && !stopped) turn();
     });
   }
 
@@ -156,35 +168,60 @@ export async function startLeading(deps: LeadingDeps): Promise<Leading> {
       lost(`worker ${newer.id} follows fencing token ${newer.detail.fencingToken}`, newer.detail.fencingToken);
       return;
     }
-    const held = heldVersions(workers);
     const now = clock.now();
+    const held = fleet.see(workers);
     const live = new Set(workers.map((worker) => worker.id));
+    const takers = workers.map(({ id, detail }) => ({ id, draining: detail.draining, memoryLimitBytes: detail.memoryLimitBytes }));
+    const takersKey = JSON.stringify(takers);
+    const surroundings = (model: ModelState) => ({ held: held.get(model.name) ?? NOTHING_HELD, fleet: takersKey });
+    const hearing = begunAtMs !== null && now - begunAtMs < HEARING_MS;
     for (const worker of workers) if (!assigner.hasTold(worker.id)) adoptFrom(worker);
+    // A turn looks at models where something goes on; of the others it only counts the memory.
+    const atRest = new Map<string, AtRest>();
+    const busy: ModelState[] = [];
     for (const model of models.values()) {
-      followSource(model);
-      followWorkers(model, held.get(model.name) ?? new Map(), live);
+      const rest = quiet.recall(model, surroundings(model));
+      if (rest !== undefined) atRest.set(model.name, rest);
+      else busy.push(model);
     }
-    const decision = decideFleet(
-      [...models.values()].map((model) => fleetModelOf(model, held.get(model.name) ?? new Map(), settings.replicas, now)),
-      workers.map(({ id, detail }) => ({ id, draining: detail.draining, memoryLimitBytes: detail.memoryLimitBytes })),
-      policy,
-    );
+    for (const model of busy) {
+      followSource(model);
+      followWorkers(model, surroundings(model).held, live);
+    }
+    const fleetModel = (model: ModelState) => fleetModelOf(model, surroundings(model).held, settings.replicas, now);
+    const fleetModels = [...busy.map(fleetModel), ...[...atRest.values()].map((rest) => rest.fleetModel)];
+    const decision = decideFleet(fleetModels, takers, policy, atRest);
+    const routed = new Map([...atRest].map(([name, rest]) => [name, rest.routed]));
+    const staying = takers.filter(({ draining }) => !draining).map(({ id }) => id);
     let leaving = false;
-    for (const model of models.values()) {
-      const ofModel = held.get(model.name) ?? new Map();
-      documents.record(model.name, applyDecision(model, decision.get(model.name) ?? new Map(), ofModel, now, events));
-      fetchSignatures(model, ofModel);
+    let moving = false;
+    for (const model of busy) {
+      const around = surroundings(model);
+      const transitions = applyDecision(model, decision.get(model.name) ?? new Map(), around.held, now, events);
+      documents.record(model.name, transitions);
+      fetchSignatures(model, around.held);
       bind(model);
       for (const record of model.versions.values()) leaving ||= record.leaving;
-      if (model.config === null && model.versions.size === 0) models.delete(model.name);
+      moving ||= transitions.length > 0;
+      if (model.config === null && model.versions.size === 0) {
+        models.delete(model.name);
+        continue;
+      }
+      const told = withComplaint(routedModelOf(model, isUnsettled(model, around.held, hearing)), complaintOf(model));
+      routed.set(model.name, told);
+      const settled = transitions.length === 0 && userPolicy === null && !hearing;
+      if (settled && isAtRest(model, around.held, settings.replicas, staying))
+        quiet.remember(model, around, { fleetModel: fleetModel(model), routed: told });
     }
     // Gateways first: a version is not routable before its workers hear that it goes.
-    routing.publish(new Map([...models.values()].map((model) => [model.name, withComplaint(routedModelOf(model), complaintOf(model))])));
-    assigner.assign(workers, (worker) => servablesOf(worker));
-    documents.save(models);
+    routing.publish(routed);
+    assigner.assign(workers, { models: () => models.keys(), changed: busy.map(({ name }) => name), servablesOf });
+    documents.save(models, busy);
     events.fleetSeen({ workers: workers.length, models: config.running.models.length });
     for (const waiter of [...waiters]) waiter();
-    plan(leaving ? LEAVING_TURN_MS : TURN_MS);
+    restUntilMs = clock.now() + Math.min(TURN_MS, REST_PER_TURN * (clock.now() - now));
+    // What has changed state may let something else begin.
+    plan(moving ? COALESCE_MS : leaving ? LEAVING_TURN_MS : TURN_MS);
   }
 
   /** What is wrong with the model's user code, if it uses any. */
@@ -231,7 +268,7 @@ export async function startLeading(deps: LeadingDeps): Promise<Leading> {
   function lacksSignatures(): boolean {
     const workers = presence.members<WorkerDetail>('worker');
     for (const worker of workers) adoptFrom(worker);
-    const held = heldVersions(workers);
+    const held = fleet.see(workers);
     let lacks = false;
     for (const model of models.values()) {
       const ofModel = held.get(model.name);
@@ -255,19 +292,17 @@ export async function startLeading(deps: LeadingDeps): Promise<Leading> {
     model.labels = bound;
   }
 
-  function servablesOf(worker: MemberId): readonly AssignedServable[] {
+  /** A worker loads in this order: the newest version first. */
+  function servablesOf(worker: MemberId, name: string): readonly AssignedServable[] {
     const servables: AssignedServable[] = [];
-    for (const model of models.values()) {
-      for (const [version, record] of model.versions) {
-        const generation = record.assigned.get(worker);
-        if (generation === undefined) continue;
-        const { path, platform, imported } = record.usable;
-        const from = imported ? { imported } : {};
-        servables.push({ id: { name: model.name, version }, path, platform, ...from, ...serving, generation });
-      }
+    for (const [version, record] of models.get(name)?.versions ?? []) {
+      const generation = record.assigned.get(worker);
+      if (generation === undefined) continue;
+      const { path, platform, imported } = record.usable;
+      const from = imported ? { imported } : {};
+      servables.push({ id: { name, version }, path, platform, ...from, ...serving, generation });
     }
-    // A worker loads in this order: of each model the newest version first.
-    return servables.sort((a, b) => (a.id.name === b.id.name ? b.id.version - a.id.version : a.id.name < b.id.name ? -1 : 1));
+    return servables.sort((a, b) => b.id.version - a.id.version);
   }
 
   /** Brings the models in memory in line with the running configuration. */
@@ -276,8 +311,9 @@ export async function startLeading(deps: LeadingDeps): Promise<Leading> {
     const changed: string[] = [];
     const removed: string[] = [];
     const stopping: AsyncDisposable[] = [];
+    const names = new Set(running.models.map(({ name }) => name));
     for (const model of models.values()) {
-      if (running.models.some((one) => one.name === model.name)) continue;
+      if (names.has(model.name)) continue;
       if (model.config !== null) removed.push(model.name);
       if (model.watch) stopping.push(model.watch);
       model.config = null;
@@ -287,11 +323,12 @@ export async function startLeading(deps: LeadingDeps): Promise<Leading> {
       const model = models.get(wanted.name) ?? createModelState(wanted.name, undefined);
       models.set(wanted.name, model);
       const before = model.config;
-      model.config = wanted;
       if (before === null) fresh.push(wanted.name);
-      if (before === null || JSON.stringify(before) !== JSON.stringify(wanted)) changed.push(wanted.name);
+      else if (model.watch !== null && JSON.stringify(before) === JSON.stringify(wanted)) continue;
+      model.config = wanted;
+      changed.push(wanted.name);
       if (model.watch !== null && before?.basePath === wanted.basePath) {
-        if (before !== wanted) model.watch.update(wanted);
+        model.watch.update(wanted);
         continue;
       }
       if (model.watch) stopping.push(model.watch);
@@ -309,6 +346,7 @@ export async function startLeading(deps: LeadingDeps): Promise<Leading> {
         // Versions of another base path are other versions.
         known: before === null ? knownUnder(model, wanted) : [],
         generationBefore: (version) => model.generations.get(version) ?? 0,
+        watchedCount: () => models.size,
         onChange: poke,
       });
     }
@@ -345,7 +383,10 @@ export async function startLeading(deps: LeadingDeps): Promise<Leading> {
   await follow(config.running);
   await deps.firstSight();
   await firstSignatures();
-  begun = true;
+  begunAtMs = clock.now();
+  // Gateways have heard nothing from this leader yet: what goes now has its time from now on, whatever an earlier one has told them.
+  for (const model of models.values())
+    for (const record of model.versions.values()) if (!record.routable) record.unroutableSinceMs = begunAtMs;
   turn();
   const running = starting.move();
 
@@ -383,21 +424,6 @@ export async function startLeading(deps: LeadingDeps): Promise<Leading> {
     },
     [Symbol.asyncDispose]: () => running.disposeAsync(),
   };
-}
-
-/** What all workers hold, by model name and version. */
-function heldVersions(workers: readonly Member<WorkerDetail>[]): ReadonlyMap<string, Map<number, Map<MemberId, HeldServable>>> {
-  const byModel = new Map<string, Map<number, Map<MemberId, HeldServable>>>();
-  for (const worker of workers) {
-    for (const servable of worker.detail.servables) {
-      const versions = byModel.get(servable.id.name) ?? new Map<number, Map<MemberId, HeldServable>>();
-      byModel.set(servable.id.name, versions);
-      const holders = versions.get(servable.id.version) ?? new Map<MemberId, HeldServable>();
-      versions.set(servable.id.version, holders);
-      holders.set(worker.id, servable);
-    }
-  }
-  return byModel;
 }
 
 /**

@@ -15,8 +15,8 @@ export interface HistoryEntry extends Transition {
 export interface ModelDocuments extends AsyncDisposable {
   /** The models of an earlier leadership. */
   readonly restored: ReadonlyMap<string, ModelState>;
-  /** Writes what differs from what was written last. Models that are not named are forgotten. */
-  save(models: ReadonlyMap<string, ModelState>): void;
+  /** Writes what of the `changed` models differs from what was written last. Models that are not among `models` are forgotten. */
+  save(models: ReadonlyMap<string, ModelState>, changed: Iterable<ModelState>): void;
   /** Adds to a model's history. */
   record(model: string, transitions: readonly Transition[]): void;
 }
@@ -46,6 +46,10 @@ export async function openModelDocuments(options: {
   const modelPrefix = `${prefix}/model/`;
   const historyPrefix = `${prefix}/history/`;
   const documents = new Map<string, Document>();
+  /** Keys of documents that are not written as they shall be. */
+  const waiting = new Set<string>();
+  /** Models that have a document or a history. */
+  const known = new Set<string>();
   const histories = new Map<string, HistoryEntry[]>();
   const restored = new Map<string, ModelState>();
   const stopping = new AbortController();
@@ -54,10 +58,13 @@ export async function openModelDocuments(options: {
   for (const { key, value, revision } of await store.list<StoredModel>(modelPrefix)) {
     const name = key.slice(modelPrefix.length);
     restored.set(name, createModelState(name, value));
+    known.add(name);
     documents.set(key, { text: undefined, written: JSON.stringify(value), revision });
   }
   for (const { key, value, revision } of await store.list<readonly HistoryEntry[]>(historyPrefix)) {
-    histories.set(key.slice(historyPrefix.length), [...value]);
+    const name = key.slice(historyPrefix.length);
+    histories.set(name, [...value]);
+    known.add(name);
     documents.set(key, { text: undefined, written: JSON.stringify(value), revision });
   }
 
@@ -65,6 +72,18 @@ export async function openModelDocuments(options: {
     const document = documents.get(key) ?? { text: undefined, written: undefined, revision: 0 };
     document.text = JSON.stringify(value);
     documents.set(key, document);
+    if (document.text !== document.written) waiting.add(key);
+  }
+
+  function forget(name: string): void {
+    known.delete(name);
+    histories.delete(name);
+    for (const key of [modelPrefix + name, historyPrefix + name]) {
+      const document = documents.get(key);
+      if (document === undefined) continue;
+      document.text = undefined;
+      waiting.add(key);
+    }
   }
 
   async function write(key: string, document: Document): Promise<void> {
@@ -86,14 +105,19 @@ export async function openModelDocuments(options: {
 
   async function flush(): Promise<void> {
     for (;;) {
-      const next = [...documents].find(([, document]) => document.text !== document.written);
-      if (next === undefined) return;
+      const [key] = waiting;
+      if (key === undefined) return;
+      const document = documents.get(key);
+      if (document === undefined || document.text === document.written) {
+        waiting.delete(key);
+        continue;
+      }
       try {
-        await write(...next);
+        await write(key, document);
       } catch (caught) {
         const error = toServeError(caught);
         if (error.code === 'FAILED_PRECONDITION') return lost(error.message);
-        events.storeUnavailable({ doing: `writing ${next[0]}`, error });
+        events.storeUnavailable({ doing: `writing ${key}`, error });
         if (stopping.signal.aborted) return;
         await clock.sleep(RETRY_MS, stopping.signal).catch(() => {});
       }
@@ -109,13 +133,12 @@ export async function openModelDocuments(options: {
 
   return {
     restored,
-    save(models) {
-      for (const [key, document] of documents) {
-        const name = key.startsWith(modelPrefix) ? key.slice(modelPrefix.length) : key.slice(historyPrefix.length);
-        if (!models.has(name)) document.text = undefined;
-      }
-      for (const name of histories.keys()) if (!models.has(name)) histories.delete(name);
-      for (const [name, model] of models) {
+    save(models, changed) {
+      for (const name of known) if (!models.has(name)) forget(name);
+      for (const model of changed) {
+        const { name } = model;
+        if (!models.has(name)) continue;
+        known.add(name);
         want(modelPrefix + name, storeModel(model));
         const history = histories.get(name);
         if (history !== undefined) want(historyPrefix + name, history);
@@ -124,6 +147,7 @@ export async function openModelDocuments(options: {
     },
     record(model, transitions) {
       if (transitions.length === 0) return;
+      known.add(model);
       const history = histories.get(model) ?? [];
       for (const transition of transitions) history.push({ atMs: clock.wallNow(), ...transition });
       history.splice(0, history.length - MAX_HISTORY);

@@ -102,17 +102,19 @@ export function followWorkers(state: ModelState, held: HeldVersions, live: Reado
 /** The model as the transition policy sees it. */
 export function fleetModelOf(state: ModelState, held: HeldVersions, replicas: number, nowMs: number): FleetModel {
   const view = state.config === null ? undefined : state.watch?.view;
+  const undecided = state.config !== null && view?.reported !== true;
   return {
     name: state.name,
     replicas,
-    undecided: state.config !== null && view?.reported !== true,
+    undecided,
     awaiting: view?.awaiting ?? false,
     versions: [...state.versions.values()].map((record) => ({
       version: record.usable.version,
       aspired: record.aspired,
       generation: record.usable.generation,
       bytes: neededBytes(record),
-      routable: record.routable,
+      // Where nothing can be decided yet, what workers serve goes on being served, whoever told them to.
+      routable: record.routable || (undecided && serves(record, held.get(record.usable.version))),
       unroutableForMs: record.unroutableSinceMs === null ? Number.POSITIVE_INFINITY : nowMs - record.unroutableSinceMs,
       callable: record.signatures !== null,
       stateful: record.usable.stateful ?? false,
@@ -120,6 +122,26 @@ export function fleetModelOf(state: ModelState, held: HeldVersions, replicas: nu
       held: held.get(record.usable.version) ?? new Map(),
     })),
   };
+}
+
+function serves(record: VersionRecord, held: ReadonlyMap<MemberId, HeldServable> | undefined): boolean {
+  return record.signatures !== null && [...(held?.values() ?? [])].some(({ state }) => state === 'AVAILABLE');
+}
+
+/**
+ * Whether a leader has yet to hear what is served of a model, so that gateways which know better shall keep what they have: its source has not
+ * spoken, a worker that serves a version has not told its signatures, or, while `hearing`, workers may not have been heard of at all.
+ */
+export function isUnsettled(state: ModelState, held: HeldVersions, hearing: boolean): boolean {
+  const { config, watch, versions } = state;
+  if (config === null) return false;
+  const view = watch?.view;
+  if (view?.reported !== true) return true;
+  for (const [version, record] of versions) {
+    const served = [...(held.get(version)?.values() ?? [])].some((one) => one.state === 'AVAILABLE');
+    if (served && record.signatures === null && !record.leaving) return true;
+  }
+  return hearing && (view.awaiting || view.aspired.some(({ version }) => versions.get(version)?.routable !== true));
 }
 
 /** One line of a model's history. */
@@ -171,8 +193,8 @@ export function applyDecision(
   return transitions;
 }
 
-/** The model as gateways see it. */
-export function routedModelOf(state: ModelState): RoutedModel {
+/** The model as gateways see it; `unsettled`: see `isUnsettled`. */
+export function routedModelOf(state: ModelState, unsettled: boolean): RoutedModel {
   const versions = new Map<number, RoutedVersion>();
   const ended = (version: number, status: StatusReport) =>
     versions.set(version, { version, state: 'END', status, signatures: null, routable: false, batching: null, stateful: false });
@@ -190,7 +212,8 @@ export function routedModelOf(state: ModelState): RoutedModel {
     const { version } = record.usable;
     versions.set(version, { version, state: record.state, status, signatures: routable ? signatures : null, routable, batching, stateful });
   }
-  return { name: state.name, versions: [...versions.values()].sort((a, b) => b.version - a.version), labels: state.labels };
+  const descending = [...versions.values()].sort((a, b) => b.version - a.version);
+  return { name: state.name, versions: descending, labels: state.labels, ...(unsettled ? { unsettled } : {}) };
 }
 
 /** Where a model's first load has come to: what whoever waits for it wants to know. */

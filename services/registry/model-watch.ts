@@ -74,7 +74,9 @@ export interface ModelWatchDeps {
   readonly known: readonly UsableVersion[];
   /** The last generation given to a version, also of an earlier folder: a new state of the files gets a higher one. */
   readonly generationBefore: (version: number) => number;
-  /** Called after each change of the view. */
+  /** How many models are watched beside this one: their number decides how often files are looked at, see `FILES_LOOK_MS`. */
+  readonly watchedCount: () => number;
+  /** Called after each change of the view, and only then. */
   readonly onChange: () => void;
 }
 
@@ -93,6 +95,16 @@ interface Candidate {
 const CHECK_BOUND_MS = 30 * 60_000;
 /** A check that lacked room on a disk is run again after this; every other refusal holds until the files change. */
 const ROOM_RETRY_MS = 30_000;
+/**
+ * Sources are asked together, at multiples of this: file operations under way at once cost a quarter of as many one after the other (measured),
+ * and the groups of a thousand models are small enough not to hold anybody up.
+ */
+const GRID_MS = 50;
+/**
+ * Between two looks at the files of versions that are known there is this time for each model that is watched, and the poll's at least: with
+ * a few hundred models files are looked at with every poll, with a thousand every four seconds. New versions are seen with every poll.
+ */
+const FILES_LOOK_MS = 4;
 
 /** Starts following a model. The first look begins at once. */
 export function startModelWatch(first: ModelConfig, deps: ModelWatchDeps): ModelWatch {
@@ -114,6 +126,8 @@ export function startModelWatch(first: ModelConfig, deps: ModelWatchDeps): Model
   let timer: Timer | undefined;
   let looking: Promise<void> | undefined;
   let lookAgain = false;
+  /** When the files of known versions are looked at next. */
+  let filesDueMs = 0;
 
   for (const usable of deps.known) {
     candidates.set(usable.version, {
@@ -156,7 +170,9 @@ export function startModelWatch(first: ModelConfig, deps: ModelWatchDeps): Model
   }
 
   function refreshView(): void {
-    view = viewNow();
+    const next = viewNow();
+    if (sameView(view, next)) return;
+    view = next;
     if (!stopping.signal.aborted) onChange();
   }
 
@@ -166,7 +182,7 @@ export function startModelWatch(first: ModelConfig, deps: ModelWatchDeps): Model
     told = undefined;
     if (heard !== undefined && 'versions' in heard) takeOver(heard.versions);
     const plan = planVersions(found, entry.versionPolicy, verdictOf);
-    if (listed) await Promise.all(plan.look.map((version) => inspect(candidates.get(version))));
+    if (listed) await lookAtFiles(plan.look);
     if (stopping.signal.aborted) return;
     if (heard !== undefined) {
       reported = true;
@@ -178,6 +194,16 @@ export function startModelWatch(first: ModelConfig, deps: ModelWatchDeps): Model
         events.sourceFailed({ model: entry.name, status: sourceStatus });
     }
     refreshView();
+  }
+
+  /** Files of versions that are known and lie where they lay are not looked at each time. */
+  async function lookAtFiles(versions: readonly number[]): Promise<void> {
+    const due = clock.now() >= filesDueMs;
+    if (due) filesDueMs = clock.now() + Math.max(pollMs - GRID_MS, FILES_LOOK_MS * deps.watchedCount());
+    const known = (candidate: Candidate | undefined) =>
+      candidate?.usable !== undefined && !candidate.pending && !candidate.refused && candidate.usable.path === candidate.path;
+    const wanted = versions.map((version) => candidates.get(version)).filter((candidate) => due || !known(candidate));
+    await Promise.all(wanted.map(inspect));
   }
 
   function takeOver(versions: readonly FoundVersion[]): void {
@@ -240,7 +266,7 @@ export function startModelWatch(first: ModelConfig, deps: ModelWatchDeps): Model
     const { name, modelPlatform: platform } = entry;
     const payload: CheckModelPayload = { name, version, path, platform, tags: deps.tags, fingerprint };
     const id = checkModelJobId(payload);
-    const signal = boundedBy(CHECK_BOUND_MS);
+    using bound = boundedBy(CHECK_BOUND_MS);
     let result: CheckModelResult;
     try {
       if (!retried.has(id)) {
@@ -249,7 +275,7 @@ export function startModelWatch(first: ModelConfig, deps: ModelWatchDeps): Model
         if (earlier?.type === 'failed' || earlier?.type === 'done') await jobs.remove(CHECK_MODEL_QUEUE, id);
       }
       await jobs.add({ queue: CHECK_MODEL_QUEUE, id, payload, attempts: 3 });
-      const ended = await jobs.wait(CHECK_MODEL_QUEUE, id, signal);
+      const ended = await jobs.wait(CHECK_MODEL_QUEUE, id, bound.signal);
       if (ended.type === 'done') result = ended.result as CheckModelResult;
       else
         result = { type: 'bad', code: 'INTERNAL', message: ended.type === 'failed' ? ended.message : 'the check ended without a result' };
@@ -282,14 +308,21 @@ export function startModelWatch(first: ModelConfig, deps: ModelWatchDeps): Model
     if (result.type === 'bad') plan(0);
   }
 
-  function boundedBy(boundMs: number): AbortSignal {
+  /** Aborts after a time, or when the watch ends; disposed, it leaves nothing behind. */
+  function boundedBy(boundMs: number): Disposable & { readonly signal: AbortSignal } {
     const bound = new AbortController();
     const late = clock.schedule(boundMs, () =>
       bound.abort(new ServeError('DEADLINE_EXCEEDED', `the check did not end within ${boundMs} ms`)),
     );
-    const signal = AbortSignal.any([stopping.signal, bound.signal]);
-    stopping.signal.addEventListener('abort', () => late[Symbol.dispose](), { once: true });
-    return signal;
+    const onStop = () => bound.abort(stopping.signal.reason);
+    stopping.signal.addEventListener('abort', onStop, { once: true });
+    return {
+      signal: bound.signal,
+      [Symbol.dispose]() {
+        late[Symbol.dispose]();
+        stopping.signal.removeEventListener('abort', onStop);
+      },
+    };
   }
 
   /** Plans the next look: sooner than the poll while files are being held still, at once when the source has said something. */
@@ -303,7 +336,9 @@ export function startModelWatch(first: ModelConfig, deps: ModelWatchDeps): Model
     }
     const settling = view.checking.length > 0 || [...candidates.values()].some(({ pending }) => pending && !pending.checking);
     const soonMs = settling ? Math.max(20, settleMs) : Number.POSITIVE_INFINITY;
-    const nextMs = told !== undefined ? 0 : (delayMs ?? Math.min(pollMs > 0 ? pollMs : soonMs, soonMs));
+    // A source that is polled brings the next look along.
+    const laterMs = pollMs > 0 && !('find' in source) ? pollMs : Number.POSITIVE_INFINITY;
+    const nextMs = told !== undefined ? 0 : (delayMs ?? Math.min(laterMs, soonMs));
     if (nextMs === Number.POSITIVE_INFINITY) return;
     timer = clock.schedule(nextMs, () => {
       lookAgain = false;
@@ -312,6 +347,11 @@ export function startModelWatch(first: ModelConfig, deps: ModelWatchDeps): Model
         plan(lookAgain ? 0 : undefined);
       });
     });
+  }
+
+  /** The delay, shortened to end at a multiple of GRID_MS where that is little. */
+  function onGrid(delayMs: number): number {
+    return delayMs < 10 * GRID_MS ? delayMs : delayMs - ((clock.now() + delayMs) % GRID_MS);
   }
 
   const connection = connectSourceToTarget(
@@ -326,7 +366,7 @@ export function startModelWatch(first: ModelConfig, deps: ModelWatchDeps): Model
         plan();
       },
     },
-    { everyMs: pollMs, schedule: (delayMs, callback) => clock.schedule(delayMs, callback) },
+    { everyMs: pollMs, schedule: (delayMs, callback) => clock.schedule(onGrid(delayMs), callback) },
   );
   return {
     get view() {
@@ -345,4 +385,24 @@ export function startModelWatch(first: ModelConfig, deps: ModelWatchDeps): Model
       await Promise.allSettled(checks);
     },
   };
+}
+
+/** True when nobody could tell the two apart. */
+function sameView(a: WatchView, b: WatchView): boolean {
+  const same = (ours: readonly unknown[], theirs: readonly unknown[]) =>
+    ours.length === theirs.length && ours.every((one, index) => one === theirs[index]);
+  return (
+    a.reported === b.reported &&
+    a.sourceFailing === b.sourceFailing &&
+    a.blind === b.blind &&
+    a.awaiting === b.awaiting &&
+    a.sourceStatus.code === b.sourceStatus.code &&
+    a.sourceStatus.message === b.sourceStatus.message &&
+    same(a.aspired, b.aspired) &&
+    same(a.checking, b.checking) &&
+    same(a.inCheck, b.inCheck) &&
+    same(a.found, b.found) &&
+    same([...a.refused.keys()], [...b.refused.keys()]) &&
+    same([...a.refused.values()], [...b.refused.values()])
+  );
 }

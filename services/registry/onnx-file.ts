@@ -12,6 +12,9 @@ const IR_VERSION_FIELD = 1;
 const GRAPH_FIELD = 7;
 /** Fields at the outermost level; a real model has some dozens (metadata, functions). */
 const MAX_FIELDS = 100_000;
+/** The longest varint. */
+const VARINT_BYTES = 10;
+const WINDOW_BYTES = 4096;
 
 /**
  * Walks the outermost fields of an ONNX file without reading what is inside them, so that a file of many gigabytes takes milliseconds. Rejects
@@ -21,24 +24,25 @@ export async function outlineOnnxFile(path: string): Promise<OnnxOutline> {
   await using file = await open(path, 'r');
   const { size } = await file.stat();
   if (size === 0) throw broken(path, 'it is empty');
+  const read = windowOf(file);
   let irVersion = 0;
   let graphBytes = -1;
   let offset = 0;
   for (let fields = 0; offset < size; fields++) {
     if (fields > MAX_FIELDS) throw broken(path, `it has more than ${MAX_FIELDS} outermost fields`);
-    const tag = await readVarint(file, offset, size, path);
+    const tag = await readVarint(read, offset, size, path);
     const field = Math.floor(tag.value / 8);
     offset = tag.end;
     if (field === 0) throw broken(path, `it is not a protobuf message at byte ${offset}`);
     const wireType = tag.value % 8;
     if (wireType === 0) {
-      const scalar = await readVarint(file, offset, size, path);
+      const scalar = await readVarint(read, offset, size, path);
       if (field === IR_VERSION_FIELD) irVersion = scalar.value;
       offset = scalar.end;
     } else if (wireType === 1) offset += 8;
     else if (wireType === 5) offset += 4;
     else if (wireType === 2) {
-      const length = await readVarint(file, offset, size, path);
+      const length = await readVarint(read, offset, size, path);
       if (field === GRAPH_FIELD) graphBytes = length.value;
       offset = length.end + length.value;
     } else throw broken(path, `it is not a protobuf message at byte ${offset}`);
@@ -48,15 +52,31 @@ export async function outlineOnnxFile(path: string): Promise<OnnxOutline> {
   return { irVersion, graphBytes };
 }
 
-async function readVarint(file: FileHandle, offset: number, size: number, path: string): Promise<{ value: number; end: number }> {
-  const { buffer, bytesRead } = await file.read(new Uint8Array(10), 0, 10, offset);
+/** Gives up to ten bytes of the file from an offset on. Fields that lie close together share one read. */
+type ReadBytes = (offset: number) => Promise<Uint8Array>;
+
+function windowOf(file: FileHandle): ReadBytes {
+  const buffer = new Uint8Array(WINDOW_BYTES);
+  let start = 0;
+  let end = 0;
+  return async (offset) => {
+    if (offset < start || offset + VARINT_BYTES > end) {
+      const { bytesRead } = await file.read(buffer, 0, WINDOW_BYTES, offset);
+      start = offset;
+      end = offset + bytesRead;
+    }
+    return buffer.subarray(offset - start, Math.min(offset - start + VARINT_BYTES, end - start));
+  };
+}
+
+async function readVarint(read: ReadBytes, offset: number, size: number, path: string): Promise<{ value: number; end: number }> {
+  const bytes = await read(offset);
   let value = 0;
-  for (let index = 0; index < bytesRead; index++) {
-    const byte = buffer[index] ?? 0;
+  for (const [index, byte] of bytes.entries()) {
     value += (byte & 0x7f) * 2 ** (7 * index);
     if (byte < 0x80) return { value, end: offset + index + 1 };
   }
-  if (bytesRead < 10) throw broken(path, `it is cut off at byte ${size}`);
+  if (bytes.byteLength < VARINT_BYTES) throw broken(path, `it is cut off at byte ${size}`);
   throw broken(path, `it is not a protobuf message at byte ${offset}`);
 }
 

@@ -17,7 +17,9 @@ const ENVELOPE_BYTES = 4096;
 
 /** Makes the publisher of one leadership. `fencingToken` goes with every update: gateways follow the highest they have heard. */
 export function createRoutingPublisher(transport: Transport, subjects: Subjects, fencingToken: number): RoutingPublisher {
-  let published: ReadonlyMap<string, { readonly model: RoutedModel; readonly text: Uint8Array }> = new Map();
+  const published = new Map<string, { readonly model: RoutedModel; readonly text: Uint8Array }>();
+  /** The names in order; undefined: to be put in order when somebody asks. */
+  let ordered: readonly string[] | undefined;
   let revision = 0;
 
   function send(models: readonly Uint8Array[], removed: readonly string[]): void {
@@ -30,21 +32,27 @@ export function createRoutingPublisher(transport: Transport, subjects: Subjects,
 
   return {
     publish(models) {
-      const next = new Map<string, { readonly model: RoutedModel; readonly text: Uint8Array }>();
-      const changed: Uint8Array[] = [];
-      for (const [name, model] of [...models].sort(([a], [b]) => (a < b ? -1 : 1))) {
+      const changed: { readonly name: string; readonly text: Uint8Array }[] = [];
+      for (const [name, model] of models) {
         const before = published.get(name);
-        const text = before?.model === model ? before.text : utf8(JSON.stringify(model));
-        if (before === undefined || (before.text !== text && Buffer.compare(before.text, text) !== 0)) changed.push(text);
-        next.set(name, { model, text });
+        if (before?.model === model) continue;
+        const text = utf8(JSON.stringify(model));
+        if (before === undefined || Buffer.compare(before.text, text) !== 0) changed.push({ name, text });
+        if (before === undefined) ordered = undefined;
+        published.set(name, { model, text });
       }
-      let removed = [...published.keys()].filter((name) => !next.has(name));
-      published = next;
+      let removed: readonly string[] = [];
+      if (published.size > models.size) {
+        removed = [...published.keys()].filter((name) => !models.has(name));
+        for (const name of removed) published.delete(name);
+        ordered = undefined;
+      }
       if (changed.length === 0 && removed.length === 0) return;
+      changed.sort((a, b) => (a.name < b.name ? -1 : 1));
       const room = transport.maxPayloadBytes - ENVELOPE_BYTES;
       let part: Uint8Array[] = [];
       let bytes = utf8(JSON.stringify(removed)).byteLength;
-      for (const text of changed) {
+      for (const { text } of changed) {
         if (part.length > 0 && bytes + text.byteLength + 1 > room) {
           send(part, removed);
           part = [];
@@ -57,7 +65,8 @@ export function createRoutingPublisher(transport: Transport, subjects: Subjects,
       send(part, removed);
     },
     page(after, maxBytes) {
-      const names = [...published.keys()].filter((name) => after === '' || name > after);
+      ordered ??= [...published.keys()].sort();
+      const names = after === '' ? ordered : ordered.filter((name) => name > after);
       const models: RoutedModel[] = [];
       let bytes = ENVELOPE_BYTES;
       for (const name of names) {

@@ -1,3 +1,4 @@
+import type { Dirent } from 'node:fs';
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ServeError, toServeError } from '#mesh/errors.ts';
@@ -11,9 +12,9 @@ import type { FoundVersion, PolledSource } from '../../extend/sources.ts';
 export function createFileSystemSource(name: string, basePath: string, { files = false }: { readonly files?: boolean } = {}): PolledSource {
   return {
     async find() {
-      let children: readonly string[];
+      let children: readonly Dirent[];
       try {
-        children = await readdir(basePath);
+        children = await readdir(basePath, { withFileTypes: true });
       } catch (caught) {
         throw new ServeError(
           'NOT_FOUND',
@@ -24,15 +25,14 @@ export function createFileSystemSource(name: string, basePath: string, { files =
         );
       }
       const found = new Map<number, FoundVersion>();
-      for (const child of [...children].sort()) {
+      for (const entry of [...children].sort((a, b) => (a.name < b.name ? -1 : 1))) {
+        const { name: child } = entry;
         const version = parseVersion(child);
         if (version === undefined) continue;
         const path = join(basePath, child);
-        // A child that vanishes between the two looks was never there.
-        const isVersion = await stat(path).then(
-          (facts) => facts.isDirectory() || (files && facts.isFile()),
-          () => false,
-        );
+        // What the listing says needs no second look; a link is followed, and one that leads nowhere was never there.
+        const facts = entry.isDirectory() || entry.isFile() ? entry : await stat(path).catch(() => null);
+        const isVersion = facts?.isDirectory() || (files && facts?.isFile());
         // Of `1` and `001` the plain one wins.
         if (isVersion && (!found.has(version) || child === String(version))) found.set(version, { version, path });
       }

@@ -75,12 +75,17 @@ export const UNROUTE_MS = 250;
 
 /**
  * Decides for every version of every model which workers hold it and whether it is routable. Memory that is assigned or held already is
- * counted before anything new is placed; models take their turn by name, so that equal fleets give equal decisions.
+ * counted before anything new is placed; models take their turn by name, so that equal fleets give equal decisions. Models in `atRest` only
+ * have their memory counted: for them the decision would be what it was.
  */
-export function decideFleet(models: readonly FleetModel[], workers: readonly FleetWorker[], policy: FleetPolicy): FleetDecision {
+export function decideFleet(
+  models: readonly FleetModel[],
+  workers: readonly FleetWorker[],
+  policy: FleetPolicy,
+  atRest: { has(model: string): boolean } = new Set(),
+): FleetDecision {
   const ledger = new MemoryLedger(workers);
-  const ordered = [...models].sort((a, b) => (a.name < b.name ? -1 : 1));
-  for (const model of ordered) {
+  for (const model of models) {
     for (const version of model.versions) {
       for (const { id } of workers) {
         const held = version.held.get(id);
@@ -88,6 +93,7 @@ export function decideFleet(models: readonly FleetModel[], workers: readonly Fle
       }
     }
   }
+  const ordered = models.filter(({ name }) => !atRest.has(name)).sort((a, b) => (a.name < b.name ? -1 : 1));
   return new Map(ordered.map((model) => [model.name, decideModel(model, workers, policy, ledger)]));
 }
 

@@ -3,8 +3,8 @@ import { toServeError } from '#mesh/errors.ts';
 import type { MemberId } from '#mesh/ids.ts';
 import { type Answer, encodeAnswers, type WireTensor } from '#mesh/messages.ts';
 import type { Subjects } from '#mesh/subjects.ts';
-import type { Tensor } from '#mesh/tensor.ts';
 import { copyBytes, type Transport } from '#mesh/transport.ts';
+import type { RunOutput } from './run-tensors.ts';
 
 /** An answer and the gateway that waits for it. */
 export interface AddressedAnswer {
@@ -25,8 +25,11 @@ export interface AnswerSenderOptions {
 
 /** Puts outputs into wire form and answers into frames. */
 export interface AnswerSender {
-  /** Outputs as they travel. Inline ones stay views of `tensors`, so `send` must follow before those change. */
-  wire(tensors: readonly (Tensor & { readonly name: string })[]): WireTensor[];
+  /**
+   * Outputs as they travel. Inline ones stay views of `tensors`, so `send` must follow before those change; so do large ones that last, and the
+   * others are copied.
+   */
+  wire(tensors: readonly RunOutput[]): WireTensor[];
   /** Sends one frame to each gateway, or several where one would exceed the transport's limit. Copies everything it sends. */
   send(answers: readonly AddressedAnswer[]): void;
 }
@@ -48,9 +51,15 @@ export function createAnswerSender(options: AnswerSenderOptions): AnswerSender {
   return {
     wire(tensors) {
       let inlineBytes = 0;
-      return tensors.map(({ name, dtype, shape, bytes }): WireTensor => {
+      return tensors.map(({ name, dtype, shape, bytes, lasting }): WireTensor => {
         const fits = bytes.byteLength <= inlineTensorBytes && inlineBytes + bytes.byteLength <= frameBytes;
-        if (!fits) return { name, dtype, shape, payload: { type: 'claim', ...hold(copyBytes(bytes)) } };
+        if (!fits)
+          return {
+            name,
+            dtype,
+            shape,
+            payload: { type: 'claim', ...hold(lasting && isMostOfItsMemory(bytes) ? bytes : copyBytes(bytes)) },
+          };
         inlineBytes += bytes.byteLength;
         return { name, dtype, shape, payload: { type: 'inline', bytes } };
       });
@@ -79,6 +88,11 @@ export function createAnswerSender(options: AnswerSenderOptions): AnswerSender {
       }
     },
   };
+}
+
+/** False for the few rows of a batch that would keep the memory of all its rows. */
+function isMostOfItsMemory(bytes: Uint8Array): boolean {
+  return 2 * bytes.byteLength >= bytes.buffer.byteLength;
 }
 
 /** About what an answer takes in a frame, in bytes. */

@@ -21,7 +21,7 @@ import type { Subjects } from '#mesh/subjects.ts';
 import type { Tracing } from '#mesh/telemetry.ts';
 import { DTYPES, elementCount } from '#mesh/tensor.ts';
 import type { Transport } from '#mesh/transport.ts';
-import type { AnswerSender } from './answer-sender.ts';
+import type { AddressedAnswer, AnswerSender } from './answer-sender.ts';
 import { assembleInputs, checkBatchedOutputs, cutRows, type PartTensor } from './batch-assembly.ts';
 import type { CallDesk, OpenRun } from './call-desk.ts';
 import type { Dispatcher, Waiting } from './dispatcher.ts';
@@ -158,7 +158,8 @@ export function createBatchRunner(options: BatchRunnerOptions): BatchRunner {
 
   async function runBatch(batch: BatchRun): Promise<void> {
     try {
-      const fetches = batch.parts.flatMap((run) => (refusedAsBlocked(batch, run) ? [] : openPart(batch, run)));
+      const fetches: Promise<void>[] = [];
+      for (const run of batch.parts) if (!refusedAsBlocked(batch, run)) openPart(batch, run, fetches);
       if (fetches.length > 0) await Promise.all(fetches);
       await runGroup(batch, batch.parts);
     } catch (caught) {
@@ -177,42 +178,42 @@ export function createBatchRunner(options: BatchRunnerOptions): BatchRunner {
     return true;
   }
 
-  /** Decodes a part's tensors. What has to be fetched first is returned as promises that never reject. */
-  function openPart(batch: BatchRun, run: PartRun): Promise<void>[] {
+  /** Decodes a part's tensors. What has to be fetched first is added to `fetches` as promises that never reject. */
+  function openPart(batch: BatchRun, run: PartRun, fetches: Promise<void>[]): void {
     let wire: readonly WireTensor[];
     try {
       wire = decodeTensors(run.part.body);
     } catch (caught) {
       fail(run, toServeError(caught), false);
-      return [];
+      return;
     }
-    const tensors: PartTensor[] = [];
-    run.tensors = tensors;
     try {
-      return openPayloads(batch, run, wire, tensors);
+      run.tensors = openPayloads(batch, run, wire, fetches);
     } catch (caught) {
-      // No memory for what a claim announces: this part's fault, not its neighbours'.
-      fail(run, toServeError(caught), false);
-      return [];
+      // No memory for what a claim announces: this part's fault, not its neighbours'. What others hold now may be free soon, or elsewhere.
+      const error = toServeError(caught);
+      fail(run, error, error.code === 'RESOURCE_EXHAUSTED');
     }
   }
 
-  function openPayloads(batch: BatchRun, run: PartRun, wire: readonly WireTensor[], tensors: PartTensor[]): Promise<void>[] {
-    return wire.flatMap(({ name, dtype, shape, payload }, position) => {
+  function openPayloads(batch: BatchRun, run: PartRun, wire: readonly WireTensor[], fetches: Promise<void>[]): readonly PartTensor[] {
+    const tensors: PartTensor[] = [];
+    for (const { name, dtype, shape, payload } of wire) {
       if (payload.type === 'inline') {
-        tensors[position] = { name, dtype, shape, bytes: payload.bytes };
-        return [];
+        tensors.push({ name, dtype, shape, bytes: payload.bytes });
+        continue;
       }
       const needed = DTYPES[dtype].byteSize * elementCount(shape);
       if (payload.byteLength > MAX_PAYLOAD_BYTES || (needed > 0 && payload.byteLength !== needed)) {
         const text = `input ${name}: ${dtype} of shape [${shape}] does not have the ${payload.byteLength} bytes that are claimed`;
         fail(run, new ServeError('INVALID_ARGUMENT', text), false);
-        return [];
+        break;
       }
       const region = regions.take(payload.byteLength);
-      tensors[position] = { name, dtype, shape, bytes: new Uint8Array(region, 0, payload.byteLength), shared: region };
-      return [fetchInto(batch, run, payload, region)];
-    });
+      tensors.push({ name, dtype, shape, bytes: new Uint8Array(region, 0, payload.byteLength), shared: region });
+      fetches.push(fetchInto(batch, run, payload, region));
+    }
+    return tensors;
   }
 
   async function fetchInto(batch: BatchRun, run: PartRun, claim: Claim, region: SharedArrayBuffer): Promise<void> {
@@ -223,8 +224,10 @@ export function createBatchRunner(options: BatchRunnerOptions): BatchRunner {
     try {
       await blobs.fetch(claim, { signal: fetching.signal, timeoutMs: FETCH_TIMEOUT_MS, into: new Uint8Array(region, 0, claim.byteLength) });
       // Only now: after a failed fetch a late chunk may still be written, so that region is never used again.
-      run.regions.push(region);
+      if (run.state === 'settled') regions.drop(region);
+      else run.regions.push(region);
     } catch (caught) {
+      regions.drop(region);
       if (run.cancelled) return;
       const error = toServeError(caught);
       events.partDropped({ id: batch.frame.servable, reason: 'payload' });
@@ -346,15 +349,18 @@ export function createBatchRunner(options: BatchRunnerOptions): BatchRunner {
     facts: { readonly executedMs: number; readonly batchRows: number },
   ): void {
     let row = 0;
-    const answered = group.map((run) => {
-      const { requestId, gatewayId, rowStart, rowCount, totalRows, queuedMs } = run.part;
-      const own = totalRows === 0 ? outputs : outputs.map((output) => ({ ...cutRows(output, row, rowCount), name: output.name }));
+    const answered: AddressedAnswer[] = [];
+    for (const { part, cancelled } of group) {
+      const { requestId, gatewayId, rowStart, rowCount, totalRows, queuedMs } = part;
+      const start = row;
       row += rowCount;
-      const timings = { queuedMs, ...facts, workerId: id };
+      if (cancelled) continue;
+      const own = totalRows === 0 ? outputs : outputs.map((output) => rowsOf(output, start, rowCount));
+      const timings = { queuedMs, executedMs: facts.executedMs, batchRows: facts.batchRows, workerId: id };
       const answer: Answer = { type: 'outputs', requestId, rowStart, rowCount, totalRows, timings, outputs: answers.wire(own) };
-      return { gatewayId, answer };
-    });
-    answers.send(answered.filter((_, index) => !group[index]?.cancelled));
+      answered.push({ gatewayId, answer });
+    }
+    answers.send(answered);
     for (const run of group) settle(run, 'OK');
   }
 
@@ -431,6 +437,12 @@ function problemOf({ parts }: BatchFrame): string | undefined {
       return `a batch of ${parts.length} parts has rows [${rowStart}, ${rowStart + rowCount}) of a request with ${totalRows}`;
   }
   return undefined;
+}
+
+function rowsOf(output: RunOutput, start: number, count: number): RunOutput {
+  const { shape, bytes } = cutRows(output, start, count);
+  const { name, dtype, lasting } = output;
+  return lasting === undefined ? { name, dtype, shape, bytes } : { name, dtype, shape, bytes, lasting };
 }
 
 function accountOf({ batcherId, servable }: BatchFrame): string {

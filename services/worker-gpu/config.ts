@@ -164,6 +164,15 @@ export const WORKER_SETTINGS = {
     group: 'Headrace',
     treatment: 'honoured',
   },
+  heldInputBytes: {
+    name: 'held_input_bytes',
+    type: 'int',
+    default: 1024 * 1024 * 1024,
+    min: 0,
+    help: 'Memory for inputs that were fetched, in bytes; beyond it requests are sent back, and tried again elsewhere or a little later. One larger than all of it passes alone.',
+    group: 'Headrace',
+    treatment: 'honoured',
+  },
   heldOutputBytes: {
     name: 'held_output_bytes',
     type: 'int',

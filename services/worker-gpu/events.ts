@@ -1,5 +1,6 @@
 import { Counter, Gauge, Histogram, type MetricConfiguration, type Registry } from 'prom-client';
 import type { ServeError, StatusCode } from '#mesh/errors.ts';
+import { HotHistogram, hotMetric } from '#mesh/hot-metrics.ts';
 import type { MemberId, ServableId } from '#mesh/ids.ts';
 import { createRareReport } from '#mesh/rare-report.ts';
 import type { Telemetry } from '#mesh/telemetry.ts';
@@ -123,10 +124,10 @@ export function createEvents(telemetry: Telemetry, workerId: MemberId): WorkerEv
       log.info({ path, status, records, tookMs }, 'servable warmed up');
     },
     batchRun({ id, rows, executedRows, tookMs }) {
-      const own = labels(id);
-      metrics.batchSeconds.observe(own, tookMs / 1000);
-      metrics.batchRows.observe(own, rows);
-      if (executedRows > rows) metrics.paddedRows.observe(own, executedRows - rows);
+      const version = String(id.version);
+      metrics.batchSeconds.series(id.name, version).observe(tookMs / 1000);
+      metrics.batchRows.series(id.name, version).observe(rows);
+      if (executedRows > rows) metrics.paddedRows.series(id.name, version).observe(executedRows - rows);
     },
     batchFailed({ id, error, ...fact }) {
       metrics.batchFailures.inc({ ...labels(id), code: error.code });
@@ -159,11 +160,14 @@ function createMetrics(registry: Registry) {
     once(name, () => new Gauge(at(name, help, labelNames)));
   const histogram = <Label extends string>(name: string, help: string, labelNames: readonly Label[], buckets: number[]) =>
     once(name, () => new Histogram({ ...at(name, help, labelNames), buckets }));
+  /** Observed for every batch. */
+  const hotHistogram = (name: string, help: string, labelNames: readonly string[], buckets: readonly number[]) =>
+    hotMetric(registry, name, HotHistogram, () => new HotHistogram(name, labelNames, buckets, help));
   const servable = ['model', 'version'] as const;
   return {
-    batchSeconds: histogram('headrace_worker_batch_seconds', 'Time an executor spent on a batch, in seconds', servable, SECOND_BUCKETS),
-    batchRows: histogram('headrace_worker_batch_rows', 'Rows of requests in an executed batch', servable, ROW_BUCKETS),
-    paddedRows: histogram('headrace_worker_batch_padding_rows', 'Rows added to a batch to reach an allowed size', servable, ROW_BUCKETS),
+    batchSeconds: hotHistogram('headrace_worker_batch_seconds', 'Time an executor spent on a batch, in seconds', servable, SECOND_BUCKETS),
+    batchRows: hotHistogram('headrace_worker_batch_rows', 'Rows of requests in an executed batch', servable, ROW_BUCKETS),
+    paddedRows: hotHistogram('headrace_worker_batch_padding_rows', 'Rows added to a batch to reach an allowed size', servable, ROW_BUCKETS),
     batchFailures: counter('headrace_worker_batch_failures_total', 'Batches that failed', [...servable, 'code']),
     refusals: counter('headrace_worker_refused_batches_total', 'Batches returned unexecuted', ['reason']),
     dropped: counter('headrace_worker_dropped_parts_total', 'Requests in batches that were not executed', [...servable, 'reason']),

@@ -16,6 +16,9 @@ export const SLOTS_PER_EXECUTOR = 2;
 /** A servable on the executors of one worker: a number, so that two generations of one version can stand side by side. */
 export type ModelKey = number & { readonly brand: 'ModelKey' };
 
+/** Outputs of at least so many bytes get memory of their own: it goes with the output, where a region would stay as large for good. */
+export const OWN_OUTPUT_BYTES = 1024 * 1024;
+
 /** Where a tensor lies: in its slot's region, or in a buffer of its own. */
 export interface TensorPlace {
   readonly name: string;
@@ -23,8 +26,8 @@ export interface TensorPlace {
   readonly shape: readonly number[];
   readonly offset: number;
   readonly byteLength: number;
-  /** Its own buffer; absent: the slot's region. */
-  readonly buffer?: SharedArrayBuffer;
+  /** Its own buffer, shared for an input, given away with the message for an output; absent: the slot's region. */
+  readonly buffer?: SharedArrayBuffer | ArrayBuffer;
 }
 
 /** To the thread. It answers each message with one, in order. */

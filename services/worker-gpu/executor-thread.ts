@@ -4,7 +4,7 @@
  */
 import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import { createSystemClock } from '#mesh/clock.ts';
-import { type FromThread, grownRegion, type ThreadData, type ToThread } from './executor-protocol.ts';
+import { type FromThread, grownRegion, OWN_OUTPUT_BYTES, type ThreadData, type ToThread } from './executor-protocol.ts';
 import { createExecutorWork, type PlaceOutputs, placeOutputs, type RunMessage, viewInputs } from './executor-work.ts';
 
 /**
@@ -12,6 +12,8 @@ import { createExecutorWork, type PlaceOutputs, placeOutputs, type RunMessage, v
  * finalizers) waits for one.
  */
 const MESSAGES_PER_TURN = 64;
+
+const NOTHING: readonly ArrayBuffer[] = [];
 
 if (parentPort === null) throw new Error('executor-thread.ts runs in a worker thread only');
 await serve(parentPort, workerData as ThreadData);
@@ -33,7 +35,7 @@ async function serve(port: MessagePort, data: ThreadData): Promise<void> {
   function placeFor({ slot, outputs: names }: RunMessage): PlaceOutputs {
     return (outputs) => {
       const before = outputRegions[slot];
-      const { places, memory } = placeOutputs(names, outputs, (byteLength) => grownRegion(before, byteLength));
+      const { places, memory } = placeOutputs(names, outputs, (byteLength) => grownRegion(before, byteLength), OWN_OUTPUT_BYTES);
       outputRegions[slot] = memory;
       return { outputs: places, ...(memory === before ? {} : { region: memory }) };
     };
@@ -42,10 +44,17 @@ async function serve(port: MessagePort, data: ThreadData): Promise<void> {
   for (;;) {
     const seen = Atomics.load(wake, 0);
     for (let received = receiveMessageOnPort(port); received !== undefined; received = receiveMessageOnPort(port)) {
-      port.postMessage(await handle(received.message as ToThread));
+      const answer = await handle(received.message as ToThread);
+      port.postMessage(answer, givenAway(answer));
       if (++handled % MESSAGES_PER_TURN === 0) await new Promise((resolve) => setImmediate(resolve));
     }
     // Returns at once when a message came after `seen` was read: the sender posts first and raises the counter then.
     Atomics.wait(wake, 0, seen);
   }
+}
+
+/** Memory that goes with an answer. */
+function givenAway(answer: FromThread): readonly ArrayBuffer[] {
+  if (answer.type !== 'ran' || !answer.outputs.some(({ buffer }) => buffer !== undefined)) return NOTHING;
+  return answer.outputs.flatMap(({ buffer }) => (buffer instanceof ArrayBuffer ? [buffer] : []));
 }

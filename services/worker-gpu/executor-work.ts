@@ -80,17 +80,26 @@ export function viewInputs(places: readonly TensorPlace[], region: ArrayBufferLi
   );
 }
 
-/** Copies outputs one after the other into memory of enough bytes, and says where they lie. */
+/**
+ * Copies outputs one after the other into memory of enough bytes, and says where they lie. Those of at least `ownBytes` are copied into memory of
+ * their own each.
+ */
 export function placeOutputs<Memory extends ArrayBufferLike>(
   names: readonly string[],
   outputs: readonly Tensor[],
   memoryOf: (byteLength: number) => Memory,
+  ownBytes = Number.POSITIVE_INFINITY,
 ): { readonly places: readonly TensorPlace[]; readonly memory: Memory } {
   let byteLength = 0;
-  for (const output of outputs) byteLength += alignedBytes(output.bytes.byteLength);
+  for (const { bytes } of outputs) if (bytes.byteLength < ownBytes) byteLength += alignedBytes(bytes.byteLength);
   const memory = memoryOf(byteLength);
   let offset = 0;
   const places = outputs.map(({ dtype, shape, bytes }, index): TensorPlace => {
+    if (bytes.byteLength >= ownBytes) {
+      const { buffer } = Buffer.allocUnsafeSlow(bytes.byteLength);
+      new Uint8Array(buffer).set(bytes);
+      return { name: names[index] ?? '', dtype, shape, offset: 0, byteLength: bytes.byteLength, buffer };
+    }
     new Uint8Array(memory, offset, bytes.byteLength).set(bytes);
     const place = { name: names[index] ?? '', dtype, shape, offset, byteLength: bytes.byteLength };
     offset += alignedBytes(bytes.byteLength);

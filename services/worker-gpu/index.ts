@@ -1,4 +1,5 @@
-import { startBlobStore } from '#mesh/blobs.ts';
+import type { DoorPlace } from '#mesh/blob-door.ts';
+import { startMemberBlobs } from '#mesh/blobs-direct.ts';
 import { utf8 } from '#mesh/bytes.ts';
 import type { Clock, Timer } from '#mesh/clock.ts';
 import type { SignaturesAnswer, WorkerDetail } from '#mesh/control.ts';
@@ -14,6 +15,7 @@ import type { Telemetry } from '#mesh/telemetry.ts';
 import type { Message, Transport } from '#mesh/transport.ts';
 import { createPlanStore, type PlanStore } from '../../savedmodel/cache/plan-store.ts';
 import { createAnswerSender } from './answer-sender.ts';
+import { createAssignmentParts } from './assignment-parts.ts';
 import { createBatchRunner } from './batch-runner.ts';
 import { readBatchingFile } from './batching-file.ts';
 import { createCallDesk } from './call-desk.ts';
@@ -43,6 +45,14 @@ const KEPT_REGION_BYTES = 256 * 1024 * 1024;
 /** A batcher that was told "full" hears again what it may send after this long. */
 const ANNOUNCE_AGAIN_MS = 50;
 
+/**
+ * Changes are announced at once, unless the last announcement was less than this long ago for each servable: it costs every member of the mesh
+ * a look at all of them. Up to a few dozen servables nothing waits.
+ */
+const ANNOUNCE_MS_PER_SERVABLE = 0.02;
+/** Waiting for less than this is not worth a timer. */
+const SHORTEST_WAIT_MS = 1;
+
 /** Deaths of executors count against a servable for this long. */
 const QUARANTINE_WINDOW_MS = 60_000;
 
@@ -55,6 +65,8 @@ export interface WorkerDeps {
   readonly settings: WorkerSettings;
   /** Default: a new one. */
   readonly id?: MemberId;
+  /** Where gateways fetch large tensors directly. Default: nowhere, they come over the transport. */
+  readonly tensorDoor?: DoorPlace | undefined;
   /** Kinds of servables besides the built-in ones; they are asked first. */
   readonly platforms?: readonly Platform[];
   /** Has the plans of SavedModels; default: the cache that the settings name. The caller disposes it. */
@@ -73,7 +85,7 @@ export interface Worker extends AsyncDisposable {
  * contradict each other.
  */
 export async function startWorker(deps: WorkerDeps): Promise<Worker> {
-  const { transport, subjects, clock, telemetry, settings } = deps;
+  const { transport, subjects, clock, telemetry, settings, tensorDoor: door } = deps;
   const id = deps.id ?? newMemberId('worker');
   const threads = opThreads(settings);
   const executionProviders = parseExecutionProviders(settings.executionProviders);
@@ -94,6 +106,8 @@ export async function startWorker(deps: WorkerDeps): Promise<Worker> {
   let draining = false;
   let presence: Presence | undefined;
   let announcing: Timer | undefined;
+  let repeating: Timer | undefined;
+  let announceAgainMs = 0;
 
   const detail = (): WorkerDetail => ({
     fencingToken: manager.fencingToken,
@@ -105,11 +119,28 @@ export async function startWorker(deps: WorkerDeps): Promise<Worker> {
 
   const onUnreadable = (subject: string, error: ServeError) => events.messageUnreadable({ subject, error });
 
+  function announce(): void {
+    announcing?.[Symbol.dispose]();
+    announcing = undefined;
+    if (presence === undefined) return;
+    const now = detail();
+    const { servables } = now;
+    announceAgainMs = clock.now() + ANNOUNCE_MS_PER_SERVABLE * servables.length;
+    events.loadedServables(servables.filter(({ state }) => state === 'AVAILABLE' || state === 'UNLOADING').length);
+    presence.announce(now);
+  }
+
+  function announceChange(): void {
+    const waitMs = announceAgainMs - clock.now();
+    if (waitMs < SHORTEST_WAIT_MS) announce();
+    else announcing ??= clock.schedule(waitMs, announce);
+  }
+
   /** Announces what is held once more, though it has not changed. */
   function announceSoon(): void {
-    announcing ??= clock.schedule(ANNOUNCE_AGAIN_MS, () => {
-      announcing = undefined;
-      presence?.announce(detail());
+    repeating ??= clock.schedule(ANNOUNCE_AGAIN_MS, () => {
+      repeating = undefined;
+      announce();
     });
   }
 
@@ -142,8 +173,11 @@ export async function startWorker(deps: WorkerDeps): Promise<Worker> {
   }
 
   await using starting = new AsyncDisposableStack();
-  starting.defer(() => announcing?.[Symbol.dispose]());
-  const blobs = starting.use(startBlobStore({ transport, subjects, id, onUnreadable }));
+  starting.defer(() => {
+    announcing?.[Symbol.dispose]();
+    repeating?.[Symbol.dispose]();
+  });
+  const blobs = starting.use(await startMemberBlobs({ transport, subjects, id, clock, telemetry, door, onUnreadable }));
   const { inlineTensorBytes } = settings;
   const calls = starting.use(startMeshCalls({ transport, subjects, clock, id, blobs, inlineTensorBytes, onUnreadable }));
   const desk = createCallDesk({ clock, infer: calls.infer, onCalled: events.servableCalled, onLog: events.userCodeLogged });
@@ -174,6 +208,7 @@ export async function startWorker(deps: WorkerDeps): Promise<Worker> {
     beginLoad: (servable) =>
       desk.begin({ servable, deadlineMs: Number.POSITIVE_INFINITY, untilMs: Number.POSITIVE_INFINITY, callers: [], traceparent: '' }),
     readBatchingFile,
+    memoryLimitBytes,
     onLoadedOn(assigned, model, { kind, description }) {
       namesByModel.set(model, assigned.id);
       const { executionProvider: provider, remarks } = description;
@@ -192,7 +227,7 @@ export async function startWorker(deps: WorkerDeps): Promise<Worker> {
     concurrentLoads: settings.concurrentLoads,
     unloadGraceMs: settings.unloadGraceMs,
     onChange() {
-      presence?.announce(detail());
+      announceChange();
       dispatcher.pump();
     },
     onUnusable: (servable) => runner.refuseWaiting(servable),
@@ -212,7 +247,7 @@ export async function startWorker(deps: WorkerDeps): Promise<Worker> {
     tracing: telemetry.tracing,
     events,
     blobs,
-    regions: createRegionPool(KEPT_REGION_BYTES),
+    regions: createRegionPool(KEPT_REGION_BYTES, settings.heldInputBytes),
     dispatcher,
     answers,
     calls: desk,
@@ -220,6 +255,7 @@ export async function startWorker(deps: WorkerDeps): Promise<Worker> {
     onFull: announceSoon,
   });
 
+  const parts = createAssignmentParts();
   const listen = (subject: string, handle: (message: Message) => void) =>
     starting.use(
       transport.subscribe(subject, (message) => {
@@ -233,7 +269,8 @@ export async function startWorker(deps: WorkerDeps): Promise<Worker> {
   listen(subjects.batch(id), ({ data }) => runner.take(decodeBatch(data)));
   listen(subjects.drop(id), ({ data }) => runner.cancel(decodeCancel(data)));
   listen(subjects.assign(id), ({ data, replyTo }) => {
-    const assignment = readAssignment(data);
+    const assignment = parts.take(readAssignment(data));
+    if (assignment === undefined) return;
     const accepted = !draining && manager.assign(assignment);
     const { fencingToken, revision, servables } = assignment;
     events.assigned({ fencingToken, revision, servables: servables.length, accepted });
@@ -255,7 +292,7 @@ export async function startWorker(deps: WorkerDeps): Promise<Worker> {
     async [Symbol.asyncDispose]() {
       if (draining) return;
       draining = true;
-      presence?.announce(detail());
+      announce();
       events.draining({ batches: runner.active });
       await within(clock, settings.workerDrainMs, runner.drain());
       await within(clock, settings.workerDrainMs, manager.close());

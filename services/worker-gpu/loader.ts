@@ -1,6 +1,7 @@
 import type { AssignedServable, BatchingLimits } from '#mesh/control.ts';
 import { ServeError, toServeError } from '#mesh/errors.ts';
 import type { ServableId } from '#mesh/ids.ts';
+import { checkPaddedBatches } from './batching-file.ts';
 import type { OpenRun } from './call-desk.ts';
 import type { RunContext } from './call-protocol.ts';
 import type { Executor } from './executor.ts';
@@ -56,6 +57,8 @@ export interface LoaderOptions {
   readonly warmUp: (assigned: AssignedServable, executor: Executor, model: ModelKey, description: ModelDescription) => Promise<void>;
   /** The batching that the version's own file asks for: see `--enable_per_model_batching_parameters`. */
   readonly readBatchingFile: (assigned: AssignedServable) => Promise<BatchingLimits | null>;
+  /** What the worker has for servables: no batch may be padded beyond it. */
+  readonly memoryLimitBytes: number;
   readonly onLoadedOn: (
     assigned: AssignedServable,
     model: ModelKey,
@@ -154,6 +157,7 @@ export function createLoader(options: LoaderOptions): ExecutorLoader {
             guard,
           );
           description = await Promise.race([loading, abandoned.promise]);
+          checkPaddedBatches(batching, description.signatures, options.memoryLimitBytes);
           options.onLoadedOn(assigned, model, { kind: executor.kind, description });
           if (description.stateful) await releaseOthers(executors, executor);
           if (assigned.run.warmup) await Promise.race([options.warmUp(assigned, executor, model, description), abandoned.promise]);

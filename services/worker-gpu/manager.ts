@@ -19,11 +19,11 @@ import type { Servable } from './servable.ts';
 
 /** What the manager has to be told, and what it answers. */
 export interface Manager {
-  /** Takes an assignment; false when a later leadership or revision was seen already. */
+  /** Takes an assignment; false when a later leadership or revision was seen already, or when it changes one that was not seen. */
   assign(assignment: Assignment): boolean;
   readonly fencingToken: number;
   readonly assignmentRevision: number;
-  /** All servables and their states, as announced. */
+  /** All servables and their states, as announced. What has not changed since the last call is the same object. */
   held(): readonly HeldServable[];
   /** A servable that can be run now; also while it unloads, until the last batch on its way has come. */
   find(id: ServableId): Servable | undefined;
@@ -87,6 +87,8 @@ interface Entry {
   loading: { readonly assigned: AssignedServable; readonly abort: AbortController } | undefined;
   failedGeneration: number | undefined;
   estimatedBytes: number;
+  /** As it was announced last. */
+  held: HeldServable | undefined;
 }
 
 /** What no other attempt mends: memory that is not there, and what a model needs that Headrace does not have. */
@@ -106,7 +108,6 @@ export function createManager(options: ManagerOptions): Manager {
   let onSettled: (() => void)[] = [];
 
   function changed(): void {
-    events.loadedServables([...entries.values()].filter((entry) => entry.serving !== undefined).length);
     onChange();
     const waiting = onSettled;
     onSettled = [];
@@ -117,6 +118,22 @@ export function createManager(options: ManagerOptions): Manager {
 
   function reconcile(): void {
     for (const key of new Set([...desired.keys(), ...entries.keys()])) step(key);
+  }
+
+  /** True for an assignment that changes the very one that was taken last. */
+  function follows({ fencingToken, since }: Assignment): boolean {
+    return fencingToken === seen.fencingToken && since === seen.revision;
+  }
+
+  function change(servables: readonly AssignedServable[], removed: readonly ServableId[]): void {
+    const keys = removed.map(servableKey);
+    for (const key of keys) desired.delete(key);
+    for (const servable of servables) {
+      const key = servableKey(servable.id);
+      desired.set(key, servable);
+      keys.push(key);
+    }
+    for (const key of keys) step(key);
   }
 
   function step(key: string): void {
@@ -155,6 +172,7 @@ export function createManager(options: ManagerOptions): Manager {
   function adopt(entry: Entry, wanted: AssignedServable): void {
     const servable = entry.serving;
     if (servable === undefined || wanted.perModelBatching || wanted.generation !== entry.assigned.generation) return;
+    if (servable.batching === wanted.batching) return;
     if (JSON.stringify(servable.batching) === JSON.stringify(wanted.batching)) return;
     servable.batching = wanted.batching;
     changed();
@@ -170,6 +188,7 @@ export function createManager(options: ManagerOptions): Manager {
       loading: undefined,
       failedGeneration: undefined,
       estimatedBytes: 0,
+      held: undefined,
     };
     entries.set(key, entry);
     return entry;
@@ -338,6 +357,23 @@ export function createManager(options: ManagerOptions): Manager {
     }
   }
 
+  function heldOf(entry: Entry): HeldServable {
+    const available = entry.state === 'AVAILABLE';
+    const now: HeldServable = {
+      id: entry.assigned.id,
+      generation: entry.assigned.generation,
+      state: entry.state,
+      status: entry.status,
+      tokens: available ? (entry.serving?.tokens ?? 0) : 0,
+      estimatedBytes: entry.estimatedBytes,
+      batching: entry.serving ? entry.serving.batching : entry.assigned.batching,
+      stateful: entry.serving?.description.stateful ?? false,
+    };
+    const { held } = entry;
+    if (held === undefined || !isSame(held, now)) entry.held = now;
+    return entry.held ?? now;
+  }
+
   const manager: Manager = {
     get fencingToken() {
       return seen.fencingToken;
@@ -345,28 +381,19 @@ export function createManager(options: ManagerOptions): Manager {
     get assignmentRevision() {
       return seen.revision;
     },
-    assign({ fencingToken, revision, servables }) {
+    assign(assignment) {
+      const { fencingToken, revision, servables } = assignment;
       if (closed || fencingToken < seen.fencingToken || (fencingToken === seen.fencingToken && revision < seen.revision)) return false;
+      if (assignment.since !== undefined && !follows(assignment)) return false;
       seen = { fencingToken, revision };
-      desired = new Map(servables.map((servable) => [servableKey(servable.id), servable]));
-      reconcile();
+      if (assignment.since === undefined) {
+        desired = new Map(servables.map((servable) => [servableKey(servable.id), servable]));
+        reconcile();
+      } else change(servables, assignment.removed ?? []);
       onChange();
       return true;
     },
-    held: () =>
-      [...entries.values()].map((entry): HeldServable => {
-        const available = entry.state === 'AVAILABLE';
-        return {
-          id: entry.assigned.id,
-          generation: entry.assigned.generation,
-          state: entry.state,
-          status: entry.status,
-          tokens: available ? (entry.serving?.tokens ?? 0) : 0,
-          estimatedBytes: entry.estimatedBytes,
-          batching: entry.serving ? entry.serving.batching : entry.assigned.batching,
-          stateful: entry.serving?.description.stateful ?? false,
-        };
-      }),
+    held: () => [...entries.values()].map(heldOf),
     find: (id) => entries.get(servableKey(id))?.serving,
     lost(servable, error) {
       const entry = entries.get(servableKey(servable.id));
@@ -390,4 +417,18 @@ export function createManager(options: ManagerOptions): Manager {
     },
   };
   return manager;
+}
+
+/** Equal in every field; of those that are objects it asks whether they are the same one. */
+function isSame(a: HeldServable, b: HeldServable): boolean {
+  return (
+    a.id === b.id &&
+    a.generation === b.generation &&
+    a.state === b.state &&
+    a.status === b.status &&
+    a.tokens === b.tokens &&
+    a.estimatedBytes === b.estimatedBytes &&
+    a.batching === b.batching &&
+    a.stateful === b.stateful
+  );
 }

@@ -19,6 +19,8 @@ export interface RunOutput {
   readonly dtype: DType;
   readonly shape: readonly number[];
   readonly bytes: Uint8Array;
+  /** Present: `bytes` is in memory of its own, and stays as it is after the call. */
+  readonly lasting?: true;
 }
 
 /** Where a run's inputs lie. */
@@ -65,10 +67,8 @@ export function placeInputs(inputs: readonly RunInput[], before: SharedArrayBuff
 
 /** Outputs as views of the memory they lie in; undefined where none has any byte. */
 export function viewOutputs(places: readonly TensorPlace[], region: ArrayBufferLike | undefined): RunOutput[] {
-  return places.map(({ name, dtype, shape, offset, byteLength }) => ({
-    name,
-    dtype,
-    shape,
-    bytes: region === undefined ? new Uint8Array(0) : new Uint8Array(region, offset, byteLength),
-  }));
+  return places.map(({ name, dtype, shape, offset, byteLength, buffer }) => {
+    if (buffer !== undefined) return { name, dtype, shape, bytes: new Uint8Array(buffer, offset, byteLength), lasting: true };
+    return { name, dtype, shape, bytes: region === undefined ? new Uint8Array(0) : new Uint8Array(region, offset, byteLength) };
+  });
 }

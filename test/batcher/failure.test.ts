@@ -1,9 +1,13 @@
 import { describe, expect, test } from '@jest/globals';
+import type { MemberId } from '#mesh/ids.ts';
 import type { Transport } from '#mesh/transport.ts';
+import { suspectTurnMs } from '../../services/batcher/crash-record.ts';
 import { batching, held, request, type ScriptedWorker, startHarness } from './harness.ts';
 
 /** Longer than a lease and a heartbeat. */
 const LEASE_OVER_MS = 1600;
+/** The longest that suspects wait for their batcher's turn. */
+const SUSPECTS_WAIT_MS = 280;
 
 async function finishAll(workers: readonly ScriptedWorker[]): Promise<void> {
   for (let batch = next(workers); batch; batch = next(workers)) await batch.worker.ready(batch.frame);
@@ -74,6 +78,35 @@ describe('a worker that', () => {
     expect(mesh.batcher.heldRequests).toBe(0);
   });
 
+  test('is thought dead while the broker stands still for longer than a lease keeps its batch', async () => {
+    let still = false;
+    const heldBack: (() => void)[] = [];
+    const onTransport = (transport: Transport): Transport => ({
+      maxPayloadBytes: transport.maxPayloadBytes,
+      connected: true,
+      publish: (...message) => void (still ? heldBack.push(() => transport.publish(...message)) : transport.publish(...message)),
+      subscribe: (subject, handler, how) => transport.subscribe(subject, (message) => void (still || handler(message)), how),
+      request: (...question) => transport.request(...question),
+      flush: () => transport.flush(),
+      onConnectionChange: (listener) => transport.onConnectionChange(listener),
+      [Symbol.asyncDispose]: () => transport[Symbol.asyncDispose](),
+    });
+    await using mesh = await startHarness({ onTransport, settings: { quarantineCrashes: 1 } });
+    const workers = [await mesh.addWorker([held()], 'worker-a'), await mesh.addWorker([held()], 'worker-b')];
+    const gateway = mesh.addGateway();
+    await gateway.submit(request(1));
+    await gateway.submit(request(2));
+    still = true;
+    await mesh.clock.advance(5000);
+    still = false;
+    for (const send of heldBack.splice(0)) send();
+    await mesh.clock.advance(900);
+    expect(workers.map((worker) => worker.ids())).toEqual([[[1]], [[2]]]);
+    await finishAll(workers);
+    expect(gateway.errors()).toEqual([]);
+    expect(mesh.batcher.heldRequests).toBe(0);
+  });
+
   test('dies is noticed by the next batch that finds nobody, before its lease ends', async () => {
     await using mesh = await startHarness();
     const dying = await mesh.addWorker([held({ tokens: 2, batching: null })], 'worker-a');
@@ -82,7 +115,7 @@ describe('a worker that', () => {
     await dying.die();
     await gateway.submit(request(2));
     const heir = await mesh.addWorker([held({ tokens: 2, batching: null })], 'worker-b');
-    await mesh.clock.advance(250);
+    await mesh.clock.advance(600);
     await finishAll([heir]);
     expect(heir.ids().flat().sort()).toEqual([1, 2]);
     expect(mesh.clock.now()).toBeLessThan(1000);
@@ -121,6 +154,51 @@ describe('a worker that', () => {
     const message = 'The request ended two workers while m@1 executed it, the second time alone; it is not tried again';
     expect(gateway.errors()).toEqual([{ id: 2, code: 'INTERNAL', message, resend: false }]);
     expect(mesh.batcher.heldRequests).toBe(0);
+  });
+
+  test('falls silent with others is no evidence against what it executed, though the same request was on all of them', async () => {
+    await using mesh = await startHarness({ settings: { quarantineCrashes: 1 } });
+    const gateway = mesh.addGateway();
+    const [first, second, third] = [
+      await mesh.addWorker([held()], 'worker-a'),
+      await mesh.addWorker([held()], 'worker-b'),
+      await mesh.addWorker([held()], 'worker-c'),
+    ];
+    // One crash that is its own worker's alone, so that the next alone would be the second.
+    await gateway.submit(request(1));
+    const holder = [first, second, third].find((worker) => worker.batches.length > 0);
+    const others = [first, second, third].filter((worker) => worker !== holder);
+    if (!holder) throw new Error('nobody has the request');
+    holder.freeze();
+    await mesh.clock.advance(LEASE_OVER_MS);
+    expect(others.flatMap((worker) => worker.ids())).toEqual([[1]]);
+    // Both others at once: their leases end one after the other, and the request is tried on whoever still seems to live.
+    for (const worker of others) worker.freeze();
+    await mesh.clock.advance(2 * LEASE_OVER_MS);
+    expect(gateway.errors()).toEqual([]);
+    const heir = await mesh.addWorker([held()], 'worker-d');
+    await finishAll([heir]);
+    expect(heir.ids()).toEqual([[1]]);
+    expect(gateway.errors()).toEqual([]);
+    expect(mesh.batcher.quarantined).toEqual([]);
+    expect(mesh.batcher.heldRequests).toBe(0);
+  });
+
+  test('falls silent with others each time is no excuse for ever: such a request takes four workers, and no fifth', async () => {
+    await using mesh = await startHarness();
+    const gateway = mesh.addGateway();
+    for (let round = 1; round <= 4; round++) {
+      const worker = await mesh.addWorker([held()], `worker-${round}`);
+      const bystander = await mesh.addWorker([], `bystander-${round}`);
+      if (round === 1) await gateway.submit(request(1));
+      expect(worker.ids()).toEqual([[1]]);
+      expect(gateway.errors()).toEqual([]);
+      worker.freeze();
+      bystander.freeze();
+      await mesh.clock.advance(LEASE_OVER_MS);
+    }
+    const message = 'The request ended 4 workers while m@1 executed it, the last time alone; it is not tried again';
+    expect(gateway.errors()).toEqual([{ id: 1, code: 'INTERNAL', message, resend: false }]);
   });
 
   test('dies with two batches under way is not blamed on a single request of either', async () => {
@@ -174,10 +252,24 @@ describe('a worker that', () => {
     await slow.leave();
     const heir = await mesh.addWorker([held()], 'worker-b');
     await slow.ready(frame);
+    await mesh.clock.advance(SUSPECTS_WAIT_MS);
     expect(heir.ids()).toEqual([[1]]);
     expect(mesh.batcher.heldRequests).toBe(1);
     await finishAll([heir]);
     expect(mesh.batcher.heldRequests).toBe(0);
+  });
+});
+
+describe('batchers that lose the same worker', () => {
+  test('mostly try their suspects one after the other, none much later', () => {
+    const turns = Array.from({ length: 400 }, (_, index) => {
+      const [one, other] = ['batcher-1', 'batcher-2'].map((id) => suspectTurnMs(id as MemberId, 1000 + index / 7));
+      expect(one).toBeGreaterThanOrEqual(0);
+      expect(one).toBeLessThanOrEqual(SUSPECTS_WAIT_MS);
+      return one === other;
+    });
+    const together = turns.filter(Boolean).length;
+    expect(together).toBeLessThan(turns.length / 5);
   });
 });
 

@@ -88,6 +88,8 @@ export interface ScriptedWorker {
   ready(batch: BatchFrame, outcome?: 'answered' | 'refused'): Promise<void>;
   /** Dies: its subscriptions end and nothing it sends arrives. The others notice when its lease ends. */
   die(): Promise<void>;
+  /** It, or its host, stands still: it takes what comes and says nothing any more, not even that its connection ended. */
+  freeze(): void;
   /** Its subscriptions end, yet its heartbeats go on: the next batch for it has no responder. */
   deafen(): void;
   /** Says good-bye. */
@@ -210,6 +212,9 @@ export async function startHarness(
           batches.length = 0;
           await presence[Symbol.asyncDispose]();
           await settle();
+        },
+        freeze() {
+          dead = true;
         },
         deafen,
         async leave() {

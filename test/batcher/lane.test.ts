@@ -1,4 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
+import { IdTable } from '#mesh/id-table.ts';
 import type { MemberId, RequestId } from '#mesh/ids.ts';
 import type { HeldRequest, Piece } from '../../services/batcher/held-request.ts';
 import type { Lane } from '../../services/batcher/lane.ts';
@@ -12,7 +13,7 @@ const newLane = () => new LaneClass({ group, key: 'k', signature: 's', outputs: 
 function piece(lane: Lane, sequence: number, { rows = 1, deadlineMs = Number.POSITIVE_INFINITY } = {}): Piece {
   const request: HeldRequest = {
     sequence,
-    gateway: { id: 'gateway-1' as MemberId, requests: new Map() },
+    gateway: { id: 'gateway-1' as MemberId, requests: new IdTable() },
     requestId: sequence as RequestId,
     lane,
     rows,
@@ -25,7 +26,7 @@ function piece(lane: Lane, sequence: number, { rows = 1, deadlineMs = Number.POS
     span: null,
     body: new Uint8Array(0),
     suspect: false,
-    crash: null,
+    crashes: [],
     done: false,
     split: false,
     openPieces: 1,

@@ -3,8 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
 import { mergeRun, readLedger, writeLedger } from '../../bench/ledger.ts';
-import { type BenchReport, resultsPage } from '../../bench/report.ts';
-import type { BenchRow } from '../../bench/section.ts';
+import { type BenchReport, growthTable, resultsPage } from '../../bench/report.ts';
+import type { BenchRow, Growth } from '../../bench/section.ts';
 
 const ORDER = ['rest', 'mesh', 'savedmodel'];
 
@@ -30,12 +30,37 @@ describe("the bench's ledger", () => {
     expect(resultsPage(after)).not.toContain('path of rest');
   });
 
+  test('shows growth as a table and a picture below the rows of its run', () => {
+    const grown = { ...ran('scale', 3), growth: GROWTH };
+    const ledger = mergeRun([], report('2026-01-01', [ran('rest', 1), grown]), ['rest', 'scale']);
+    const page = resultsPage(ledger);
+    const places = [
+      '| path of scale |',
+      '1 of 2 targets are missed.',
+      '### More models',
+      'What bounds it.',
+      '![Many models](results/scale.svg)',
+    ];
+    const table = '| models | MB |\n| --- | --- |\n| 1 | 200 |\n| 1,000 | 1,300 |\n';
+    const found = [...places, table, '## What is compared'].map((text) => page.indexOf(text));
+    expect(Math.min(...found)).toBeGreaterThan(0);
+    expect(found).toEqual([...found].sort((a, b) => a - b));
+    expect(growthTable(GROWTH)).toBe('models  MB\n1       200\n1,000   1,300');
+  });
+
+  test('says nothing of targets where there are none', () => {
+    const rows = ran('scale', 3).rows.map((row) => ({ ...row, target: null }));
+    const page = resultsPage(mergeRun([], report('2026-01-01', [{ name: 'scale', rows, leftOut: null }]), ['scale']));
+    expect(page).toContain('| path of scale |');
+    expect(page).not.toMatch(/targets? (is|are) (met|missed)/);
+  });
+
   test('reads back what it wrote, and nothing where there is no file', () => {
     const folder = mkdtempSync(join(tmpdir(), 'headrace-ledger-'));
     try {
       const file = join(folder, 'ledger.jsonl');
       expect(readLedger(file)).toEqual([]);
-      const entries = mergeRun([], report('2026-01-01', [ran('rest', 1), ran('mesh', 2)]), ORDER);
+      const entries = mergeRun([], report('2026-01-01', [ran('rest', 1), { ...ran('mesh', 2), growth: GROWTH }]), ORDER);
       writeLedger(file, entries);
       expect(readLedger(file)).toEqual(entries);
     } finally {
@@ -43,6 +68,36 @@ describe("the bench's ledger", () => {
     }
   });
 });
+
+const GROWTH: Growth = {
+  question: 'More models',
+  text: 'What bounds it.',
+  columns: ['models', 'MB'],
+  rows: [
+    ['1', '200'],
+    ['1,000', '1,300'],
+  ],
+  picture: {
+    title: 'Many models',
+    xTitle: 'models',
+    xScale: 'log',
+    panels: [
+      {
+        title: 'MB',
+        scale: 'linear',
+        series: [
+          {
+            name: 'mesh',
+            points: [
+              [1, 200],
+              [1000, 1300],
+            ],
+          },
+        ],
+      },
+    ],
+  },
+};
 
 function ran(name: string, figure: number) {
   const row: BenchRow = { path: `path of ${name}`, values: ['ours'], figure, unit: 'x', of: '', target: { atLeast: 2 } };

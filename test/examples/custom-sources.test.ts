@@ -107,7 +107,7 @@ describe('the HTTP source', () => {
     catalogue.say({ versions: [{ version: 2, path: join(mesh.folder, 'line/2') }] });
     await until(mesh, 'm', (listed) => inShort(listed) === '2 AVAILABLE, 1 END');
     expect(await predict(mesh, 'm')).not.toEqual(first);
-    expect(catalogue.seen).toContain('304');
+    await until(mesh, 'm', () => catalogue.seen.includes('304'));
 
     const complaint = async (wanted: string) => {
       const [newest] = await until(mesh, 'm', (listed) => listed[0]?.status.error_message.includes(wanted) ?? false);

@@ -164,22 +164,32 @@ async function isReady(member: FleetMember): Promise<boolean> {
   return response?.ok ?? false;
 }
 
-/** Waits until every worker has all models loaded, so that the next fault hits one that works, and each can be asked at every gateway. */
+/**
+ * Waits until every worker has all models loaded, so that the next fault hits one that works, and each can be asked at every gateway. Rejects
+ * with what registries and workers wrote last.
+ */
 export async function untilServed(fleet: FaultFleet, models: readonly string[]): Promise<void> {
-  for (const worker of fleet.of('worker-gpu')) {
-    await until(`${worker.name} has loaded ${models.length} models`, READY_MS, async () => {
-      const [, loaded] = /^headrace_worker_loaded_servables(?:\{.*\})? (\d+)$/m.exec(await ask(worker, '/metrics')) ?? [];
-      return Number(loaded) >= models.length ? true : undefined;
-    });
+  try {
+    for (const worker of fleet.of('worker-gpu')) await untilLoaded(worker, models.length);
+    for (const gateway of fleet.of('gateway')) for (const model of models) await untilReady(gateway, model);
+  } catch (caught) {
+    const texts = [...fleet.of('registry'), ...fleet.of('worker-gpu')].map((one) => `${one.name}:\n${one.output().slice(-1500)}`);
+    throw new Error([caught instanceof Error ? caught.message : String(caught), ...texts].join('\n'), { cause: caught });
   }
-  for (const { restPort } of fleet.of('gateway')) {
-    for (const model of models) {
-      await until(`${model} is ready at ${restPort}`, READY_MS, async () => {
-        const response = await fetch(`http://127.0.0.1:${restPort}/v1/models/${model}/ready`).catch(() => undefined);
-        if (response?.ok) return true;
-        await pause(100);
-        return undefined;
-      });
-    }
-  }
+}
+
+async function untilLoaded(worker: FleetMember, count: number): Promise<void> {
+  await until(`${worker.name} has loaded ${count} models`, READY_MS, async () => {
+    const [, loaded] = /^headrace_worker_loaded_servables(?:\{.*\})? (\d+)$/m.exec(await ask(worker, '/metrics')) ?? [];
+    return Number(loaded) >= count ? true : undefined;
+  });
+}
+
+async function untilReady({ name, restPort }: FleetMember, model: string): Promise<void> {
+  await until(`${model} is ready at ${name}`, READY_MS, async () => {
+    const response = await fetch(`http://127.0.0.1:${restPort}/v1/models/${model}/ready`).catch(() => undefined);
+    if (response?.ok) return true;
+    await pause(100);
+    return undefined;
+  });
 }

@@ -77,7 +77,16 @@ async function runFaults(): Promise<{
   const fleet = stack.use(await startFaultFleet({ models, size, ...(typeof disk === 'string' ? {} : { cacheFolder: disk.folder }) }));
   await untilServed(fleet, SERVED);
   const traffic = startTraffic(fleet.of('gateway'), seed);
-  const scene: FaultScene = { fleet, models, traffic, random: createRandom(seed), standstillMs: 3000, settleMs: 2000, disk };
+  const scene: FaultScene = {
+    fleet,
+    models,
+    traffic,
+    random: createRandom(seed),
+    standstillMs: 3000,
+    settleMs: 2000,
+    disk,
+    waitsForRoom: true,
+  };
   const problems: string[] = [];
   const attempt = async (name: string, act: () => Promise<void>) => {
     say(name);

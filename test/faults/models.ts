@@ -28,6 +28,7 @@ export interface FaultModels extends Disposable {
   removeLine(model: 'line' | 'spare', version: number): void;
   /** Copies the SavedModel once more, with other bytes, so that it must be imported anew. */
   putSavedModel(version: number): void;
+  /** Does nothing where it is not there. */
   removeSavedModel(version: number): void;
 }
 
@@ -66,7 +67,7 @@ export function createModels(wanted: readonly ModelName[]): FaultModels {
       mkdirSync(join(savedModelFolder(version), 'assets'), { recursive: true });
       writeFileSync(join(savedModelFolder(version), 'assets', 'version.txt'), String(version));
     },
-    removeSavedModel: (version) => rmSync(savedModelFolder(version), { recursive: true }),
+    removeSavedModel: (version) => rmSync(savedModelFolder(version), { recursive: true, force: true }),
     [Symbol.dispose]: () => rmSync(directory, { recursive: true, force: true }),
   };
 }

@@ -1,9 +1,7 @@
-import { createFaultClient } from './clients.ts';
 import { startFaultFleet, untilServed } from './fleet.ts';
+import { type Stretch, startLoadClient } from './load-client.ts';
 import { createModels } from './models.ts';
-import { type LoadOutcome, runClosedLoop, runOpenLoop } from './open-loop.ts';
-import { createRandom } from './random.ts';
-import { questionOf } from './truth.ts';
+import { type LoadOutcome, outcomeOf } from './open-loop.ts';
 
 /** How the load is made. */
 export interface OverloadOptions {
@@ -41,17 +39,19 @@ export async function runOverload({ seed, seconds, deadlineMs, say }: OverloadOp
   await untilServed(fleet, ['device']);
   const [gateway] = fleet.of('gateway');
   if (gateway === undefined) throw new Error('no gateway');
-  const clients = [createFaultClient('rest', gateway, 1024), createFaultClient('grpc', gateway)];
-  const random = createRandom(seed);
-  const question = () => ({ ...questionOf('device', random), shape: [1], values: [random.below(1000)] });
-  const plan = { clients, question, deadlineMs, seconds };
-  await runClosedLoop({ ...plan, seconds: 2 }, DEPTH);
-  const before = await runClosedLoop(plan, DEPTH);
+  const { restPort, grpcPort } = gateway;
+  const common = { ports: { restPort, grpcPort }, deadlineMs };
+  await using rest = startLoadClient({ ...common, protocol: 'rest', seed });
+  await using grpc = startLoadClient({ ...common, protocol: 'grpc', seed: seed + 1 });
+  const both = async (stretch: Stretch) => outcomeOf(await Promise.all([rest.run(stretch), grpc.run(stretch)]));
+  const closed = { type: 'closed', seconds, depth: DEPTH / 2 } as const;
+  await both({ ...closed, seconds: 2 });
+  const before = await both(closed);
   const rate = before.answered / before.seconds;
   say(`peak ${rate.toFixed(0)}/s; now ${(2 * rate).toFixed(0)}/s`);
-  const overload = await runOpenLoop(plan, 2 * rate);
-  const after = await runClosedLoop(plan, DEPTH);
-  for (const client of clients) client.close();
+  // Each sends half of twice the rate.
+  const overload = await both({ type: 'open', seconds, perSecond: rate });
+  const after = await both(closed);
   const peaks = [before, after];
   const peakPerSecond = Math.max(...peaks.map(({ answered, seconds: took }) => answered / took));
   return { deadlineMs, peaks, peakPerSecond, overload, goodputShare: overload.answered / overload.seconds / peakPerSecond };

@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import type { FleetMember } from './fleet.ts';
-import { theilSenSlope } from './slope.ts';
+import { type Slope, theilSen } from './slope.ts';
 
 /** One look at a process. */
 export interface ProcessSample {
@@ -9,18 +9,20 @@ export interface ProcessSample {
   readonly descriptors: number;
   /** Timers that have not fired; -1 where it did not say. */
   readonly timers: number;
+  /** What its last full garbage collection left, on the heap and beside it; 0 before the first. */
+  readonly liveBytes: number;
 }
 
 /** What became of a process over a soak. */
 export interface ProcessTrend {
   readonly name: string;
-  readonly startMB: number;
-  readonly endMB: number;
-  /** Over the second half. */
-  readonly slopeMBPerHour: number;
-  /** What that slope made of the second half itself. */
-  readonly grownMB: number;
-  /** Medians of the first and the last quarter. */
+  /** Resident memory, medians of the first and the last quarter. */
+  readonly rssMB: readonly [number, number];
+  /** In MB an hour, after the warm-up; of the least of each stretch. */
+  readonly rssSlope: Slope;
+  /** The same for what garbage collections leave. */
+  readonly liveMB: readonly [number, number];
+  readonly liveSlope: Slope;
   readonly descriptors: readonly [number, number];
   readonly timers: readonly [number, number];
 }
@@ -31,6 +33,10 @@ export interface ProcessWatch extends Disposable {
 }
 
 const MB = 2 ** 20;
+/** Engines grow their heaps when they like, and always in the beginning: this part of a soak says nothing. */
+const WARM_UP = 0.4;
+/** Looks closer together than this depend on each other: of each stretch the least is taken, which garbage does not move. */
+const STRETCH_MS = 30_000;
 
 /** Starts to look at processes that live through the whole soak. Needs Linux's /proc and the resource probe. */
 export function watchProcesses(members: readonly FleetMember[], everyMs: number): ProcessWatch {
@@ -52,37 +58,44 @@ export function watchProcesses(members: readonly FleetMember[], everyMs: number)
 function look(member: FleetMember): ProcessSample | undefined {
   try {
     const status = readFileSync(`/proc/${member.pid}/status`, 'utf8');
+    const [, timers, liveBytes] = [...member.output().matchAll(/resource-probe (\d+) (\d+)/g)].at(-1) ?? [];
     return {
       atMs: performance.now(),
       rssBytes: Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1] ?? 0) * 1024,
       descriptors: readdirSync(`/proc/${member.pid}/fd`).length,
-      timers: Number([...member.output().matchAll(/resource-probe (\d+)/g)].at(-1)?.[1] ?? -1),
+      timers: Number(timers ?? -1),
+      liveBytes: Number(liveBytes ?? 0),
     };
   } catch {
     return undefined;
   }
 }
 
-function trendOf(name: string, samples: readonly ProcessSample[]): ProcessTrend {
-  const half = samples.slice(Math.floor(samples.length / 2));
-  const hours = ((half.at(-1)?.atMs ?? 0) - (half[0]?.atMs ?? 0)) / 3_600_000;
-  // All pairs of at most 300 points: enough, and quick.
-  const stride = Math.ceil(half.length / 300);
-  const points = half.filter((_, index) => index % stride === 0).map(({ atMs, rssBytes }) => [atMs / 3_600_000, rssBytes / MB] as const);
-  const slopeMBPerHour = theilSenSlope(points);
+/** What a process' samples come to, oldest first. */
+export function trendOf(name: string, samples: readonly ProcessSample[]): ProcessTrend {
+  const warm = samples.slice(Math.floor(WARM_UP * samples.length));
   const quarter = Math.max(1, Math.floor(samples.length / 4));
   const ends = (value: (sample: ProcessSample) => number) =>
     [middle(samples.slice(0, quarter).map(value)), middle(samples.slice(-quarter).map(value))] as const;
-  const [startMB, endMB] = ends(({ rssBytes }) => rssBytes / MB);
   return {
     name,
-    startMB,
-    endMB,
-    slopeMBPerHour,
-    grownMB: slopeMBPerHour * hours,
+    rssMB: ends(({ rssBytes }) => rssBytes / MB),
+    rssSlope: theilSen(least(warm, ({ rssBytes }) => rssBytes)),
+    liveMB: ends(({ liveBytes }) => liveBytes / MB),
+    liveSlope: theilSen(least(warm, ({ liveBytes }) => liveBytes)),
     descriptors: ends(({ descriptors }) => descriptors),
     timers: ends(({ timers }) => timers),
   };
+}
+
+/** The least of each stretch, in MB over hours; what was not told (0) is left out. */
+function least(samples: readonly ProcessSample[], bytesOf: (sample: ProcessSample) => number): readonly (readonly [number, number])[] {
+  const startMs = samples[0]?.atMs ?? 0;
+  const stretches = Map.groupBy(
+    samples.filter((sample) => bytesOf(sample) > 0),
+    ({ atMs }) => Math.floor((atMs - startMs) / STRETCH_MS),
+  );
+  return [...stretches].map(([index, own]) => [(index * STRETCH_MS) / 3_600_000, Math.min(...own.map(bytesOf)) / MB] as const);
 }
 
 function middle(values: readonly number[]): number {

@@ -1,7 +1,18 @@
 /**
- * Loaded into every process under test (`--import`): counts timers that have not fired and were not cleared, and says how many on SIGUSR2. The
- * runtime itself tells only of timers that keep the process alive, and the system clock's keep none alive.
+ * Loaded into every process under test (`--import`): on SIGUSR2 it says how many timers have not fired and were not cleared, and how many bytes
+ * the last full garbage collection left, which it asks for now and then. The runtime itself tells only of timers that keep the process alive,
+ * and the system clock's keep none alive.
  */
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
+
+setFlagsFromString('--expose-gc');
+const collectGarbage = runInNewContext('gc') as () => void;
+/** One full collection for so many questions: often enough for a slope, too seldom to change how the process behaves. */
+const QUESTIONS_PER_COLLECTION = 30;
+let questions = 0;
+let liveBytes = 0;
+
 const setTimer = globalThis.setTimeout;
 const clearTimer = globalThis.clearTimeout;
 const pending = new Set<unknown>();
@@ -25,4 +36,11 @@ globalThis.clearTimeout = (timer) => {
   pending.delete(timer);
   clearTimer(timer);
 };
-process.on('SIGUSR2', () => process.stderr.write(`resource-probe ${pending.size}\n`));
+process.on('SIGUSR2', () => {
+  if (questions++ % QUESTIONS_PER_COLLECTION === 0) {
+    collectGarbage();
+    const { heapUsed, external } = process.memoryUsage();
+    liveBytes = heapUsed + external;
+  }
+  process.stderr.write(`resource-probe ${pending.size} ${liveBytes}\n`);
+});

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import type { Machine } from '../../bench/machine.ts';
 import type { LoadOutcome } from './open-loop.ts';
 import type { OverloadReport } from './overload.ts';
+import type { Slope } from './slope.ts';
 import type { SoakReport } from './soak.ts';
 import type { Tally } from './traffic.ts';
 
@@ -82,12 +83,13 @@ export function overloadTable({ peaks, overload, deadlineMs, peakPerSecond, good
 
 /** What a soak found, for people. */
 export function soakText({ minutes, faults, swaps, total, p50Ms, p99Ms, trends, problems }: SoakReport): string {
-  const head = ['process', 'RSS at the start', 'at the end', 'slope, second half', 'descriptors', 'timers'];
+  const head = ['process', 'RSS', 'its slope (95 %)', 'after collection', 'its slope (95 %)', 'descriptors', 'timers'];
   const rows = trends.map((trend) => [
     trend.name,
-    `${trend.startMB.toFixed(0)} MB`,
-    `${trend.endMB.toFixed(0)} MB`,
-    `${trend.slopeMBPerHour.toFixed(1)} MB/h (${trend.grownMB.toFixed(1)} MB)`,
+    `${trend.rssMB.map((megabytes) => megabytes.toFixed(0)).join(' → ')} MB`,
+    slopeText(trend.rssSlope),
+    `${trend.liveMB.map((megabytes) => megabytes.toFixed(1)).join(' → ')} MB`,
+    slopeText(trend.liveSlope),
     trend.descriptors.join(' → '),
     trend.timers.join(' → '),
   ]);
@@ -95,6 +97,11 @@ export function soakText({ minutes, faults, swaps, total, p50Ms, p99Ms, trends, 
   const latency = `Calm stretches, first and last quarter: p50 ${p50Ms.map((ms) => ms.toFixed(1)).join(' → ')} ms, p99 ${p99Ms.map((ms) => ms.toFixed(0)).join(' → ')} ms.`;
   const verdict = problems.length === 0 ? '' : `\n\nNot as promised: ${problems.join('; ')}.`;
   return `${minutes} minutes, ${faults} faults, ${swaps} swaps and back. ${counts} ${latency}${verdict}\n\n${table([head, ...rows])}`;
+}
+
+function slopeText({ slope, low, high }: Slope): string {
+  const bounds = [low, high].map((bound) => (Number.isFinite(bound) ? bound.toFixed(1) : '?'));
+  return `${slope.toFixed(1)} MB/h (${bounds.join(' to ')})`;
 }
 
 function provenance<Report>({ machine, seed }: Run<Report>): string {

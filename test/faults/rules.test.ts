@@ -2,16 +2,37 @@ import { describe, expect, test } from '@jest/globals';
 import { parseFaultOptions } from './options.ts';
 import { createRandom } from './random.ts';
 import { broken } from './run-steps.ts';
-import { theilSenSlope } from './slope.ts';
+import { theilSen } from './slope.ts';
 import { disturbedForMs } from './steady.ts';
 import type { Tally } from './traffic.ts';
 
 describe('the slope of a series', () => {
   test('is the median over all pairs, which outliers do not move', () => {
     const line = Array.from({ length: 21 }, (_, x) => [x, 3 * x + 5] as const);
-    expect(theilSenSlope(line)).toBe(3);
-    expect(theilSenSlope(line.map(([x, y]) => [x, x === 7 || x === 15 ? 1000 : y] as const))).toBe(3);
-    expect(theilSenSlope([[1, 2]])).toBe(0);
+    expect(theilSen(line).slope).toBe(3);
+    expect(theilSen(line.map(([x, y]) => [x, x === 7 || x === 15 ? 1000 : y] as const)).slope).toBe(3);
+    expect(theilSen([[1, 2]]).slope).toBe(0);
+  });
+
+  test('comes with an interval that holds the truth 19 times out of 20, and that too few points make infinite', () => {
+    const random = createRandom(20_260_101);
+    const noise = () => random.next() + random.next() + random.next() - 1.5;
+    let held = 0;
+    let growthSeen = 0;
+    for (let round = 0; round < 200; round++) {
+      const flat = theilSen(Array.from({ length: 24 }, (_, x) => [x, noise()] as const));
+      if (flat.low <= 0 && flat.high >= 0) held++;
+      if (theilSen(Array.from({ length: 24 }, (_, x) => [x, 0.1 * x + noise()] as const)).low > 0) growthSeen++;
+    }
+    expect(held).toBeGreaterThan(180);
+    expect(growthSeen).toBeGreaterThan(180);
+    expect(
+      theilSen([
+        [1, 2],
+        [2, 3],
+        [3, 4],
+      ]),
+    ).toMatchObject({ slope: 1, low: Number.NEGATIVE_INFINITY, high: Number.POSITIVE_INFINITY });
   });
 });
 

@@ -14,6 +14,14 @@ export interface SmallDisk extends Disposable {
 
 const MEGABYTES = 32;
 
+/** Why no small file system can be mounted here, in words; undefined where one can. */
+export function smallDiskTrouble(): string | undefined {
+  const mounted = mountSmallDisk();
+  if (typeof mounted === 'string') return mounted;
+  mounted[Symbol.dispose]();
+  return undefined;
+}
+
 /** Mounts a small tmpfs; the reason in words where that cannot be done. */
 export function mountSmallDisk(): SmallDisk | string {
   if (process.platform !== 'linux' || process.getuid?.() !== 0) return 'a small file system can be mounted only by root on Linux';
@@ -31,7 +39,8 @@ export function mountSmallDisk(): SmallDisk | string {
         try {
           for (;;) writeFileSync(filler, Buffer.alloc(bytes), { flag: 'a' });
         } catch (caught) {
-          if (!(caught instanceof Error && 'code' in caught && caught.code === 'ENOSPC')) throw caught;
+          // Jest gives its tests another Error than Node's own modules throw.
+          if ((caught as NodeJS.ErrnoException).code !== 'ENOSPC') throw caught;
         }
       }
     },

@@ -38,7 +38,7 @@ export interface Traffic {
   step(name: string, rules?: StepRules): void;
   /** The event of this step happens now. */
   event(): void;
-  /** Waits until this many more answers have come. */
+  /** Waits until this many more answers have come; rejects when they do not within half a minute. */
   answers(count: number): Promise<void>;
   /** Lets every client finish and returns all steps. */
   stop(): Promise<readonly Tally[]>;
@@ -73,6 +73,7 @@ const THINK_MS = 10;
 /** Attempts of one request over several gateways. */
 const MAX_ATTEMPTS = 8;
 const MAX_EXAMPLES = 4;
+const ANSWERS_BOUND_MS = 30_000;
 
 /** Starts the clients at every gateway. */
 export function startTraffic(gateways: readonly Ports[], seed: number, plans: readonly ClientPlan[] = CLIENTS): Traffic {
@@ -181,7 +182,15 @@ export function startTraffic(gateways: readonly Ports[], seed: number, plans: re
     },
     async answers(count) {
       const wanted = answered + count;
-      while (answered < wanted) await pause(5);
+      const before = now();
+      const endMs = performance.now() + ANSWERS_BOUND_MS;
+      while (answered < wanted) {
+        if (performance.now() > endMs)
+          throw new Error(
+            `${wanted - answered} of ${count} answers did not come; ${before.tally.examples.join('; ') || 'nothing else came'}`,
+          );
+        await pause(5);
+      }
     },
     async stop() {
       stopping = true;

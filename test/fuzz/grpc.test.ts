@@ -1,12 +1,13 @@
-import { EventEmitter } from 'node:events';
 import { type ClientHttp2Session, connect, type OutgoingHttpHeaders } from 'node:http2';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { createFakeClock } from '#mesh/clock.ts';
+import type { ServeError } from '#mesh/errors.ts';
 import { decodeInput } from '#proto/input.ts';
 import { WireReader, WireWriter } from '#proto/wire.ts';
 import type { GatewayCore } from '../../services/gateway/core.ts';
 import { createHealthService } from '../../services/gateway/grpc/health-service.ts';
-import { createReflectionService } from '../../services/gateway/grpc/reflection-service.ts';
+import type { BidiStream } from '../../services/gateway/grpc/port.ts';
+import { createReflectionServices } from '../../services/gateway/grpc/reflection-service.ts';
 import { createUnary } from '../../services/gateway/grpc/unary.ts';
 import { callRaw, rawClient } from '../gateway/grpc/grpc-mesh.ts';
 import { type Doors, startDoors } from './doors.ts';
@@ -172,10 +173,10 @@ describe('hostile gRPC clients', () => {
   });
 });
 
-class FakeStream extends EventEmitter {
-  readonly request = Buffer.alloc(0);
+class FakeStream implements BidiStream {
   written = 0;
   paused = false;
+  readonly failures: ServeError[] = [];
   write(): boolean {
     this.written++;
     return false;
@@ -187,45 +188,43 @@ class FakeStream extends EventEmitter {
     this.paused = false;
   }
   end(): void {}
+  fail(error: ServeError): void {
+    this.failures.push(error);
+  }
 }
 
 describe('streams that are opened and dropped', () => {
   const clock = createFakeClock();
   const core = { ready: () => true, models: () => [], onRoutingChange: () => ({ [Symbol.dispose]() {} }) } as unknown as GatewayCore;
+  const reflect = (call: FakeStream) => {
+    const method = createReflectionServices([])[0]?.methods.ServerReflectionInfo;
+    if (method?.streaming !== 'both') throw new Error('reflection is not a stream both ways');
+    return method.handle(call);
+  };
 
   test('a thousand health watches leave one timer, and none once nobody watches', async () => {
     using health = createHealthService({ core, clock, unary: createUnary({ clock, events: { requestFinished: () => {} } }) });
-    const watch = health.implementation.Watch as unknown as (call: FakeStream) => void;
-    for (let count = 0; count < 1000; count++) {
-      const call = new FakeStream();
-      watch(call);
-      call.emit('cancelled');
-    }
+    const watch = health.methods.Watch;
+    if (watch?.streaming !== 'server') throw new Error('Watch is not a stream');
+    for (let count = 0; count < 1000; count++) watch.handle(Buffer.alloc(0), new FakeStream()).cancelled();
     expect(clock.sleepers).toBe(1);
     await clock.advance(600);
     expect(clock.sleepers).toBe(0);
   });
 
   test('a reflection client that does not read is not listened to until it does', () => {
-    const reflection = createReflectionService([]).implementation.ServerReflectionInfo as unknown as (call: FakeStream) => void;
     const call = new FakeStream();
-    reflection(call);
-    call.emit(
-      'data',
-      message((writer) => writer.stringField(7, '')),
-    );
+    const listener = reflect(call);
+    listener.message(message((writer) => writer.stringField(7, '')));
     expect([call.written, call.paused]).toEqual([1, true]);
-    call.emit('drain');
+    listener.drained();
     expect(call.paused).toBe(false);
   });
 
-  test('a reflection stream that failed answers nothing more', () => {
-    const reflection = createReflectionService([]).implementation.ServerReflectionInfo as unknown as (call: FakeStream) => void;
+  test('a broken question to reflection is answered with nothing but its status', () => {
     const call = new FakeStream();
-    const errors: unknown[] = [];
-    call.on('error', (error) => errors.push(error));
-    reflection(call);
-    for (let count = 0; count < 3; count++) call.emit('data', Buffer.of(0xff));
-    expect([errors.length, call.written]).toEqual([1, 0]);
+    const listener = reflect(call);
+    expect(() => listener.message(Buffer.of(0xff))).toThrow(expect.objectContaining({ code: 'INVALID_ARGUMENT' }));
+    expect(call.written).toBe(0);
   });
 });

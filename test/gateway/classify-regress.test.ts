@@ -52,11 +52,13 @@ function createApi(outputs: Readonly<Record<string, Tensor>>, methodNameCheck = 
         const wanted: NamedTensors = new Map(
           request.outputs.flatMap((alias) => (outputs[alias] ? [[alias, outputs[alias]] as const] : [])),
         );
+        const answer = Promise.resolve({
+          outputs: wanted,
+          timings: { queuedMs: 0, executedMs: 0, batchRows: 1, workerId: newMemberId('worker') },
+        });
         return {
-          answer: Promise.resolve({
-            outputs: wanted,
-            timings: { queuedMs: 0, executedMs: 0, batchRows: 1, workerId: newMemberId('worker') },
-          }),
+          answer,
+          whenSettled: (onResult, onError) => void answer.then(onResult, onError),
           cancel: () => void cancelled++,
         };
       },

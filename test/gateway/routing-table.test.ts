@@ -96,6 +96,38 @@ describe('routing table', () => {
     expect(table.revision).toBe(2);
   });
 
+  test('keeps what an unsettled leader does not know, drops what it says goes, and follows it in all once it has settled', async () => {
+    const { table, registry } = start([routedModel('m', [routedVersion(3), routedVersion(2), routedVersion(1)], { stable: 2 })]);
+    await table.whenKnown;
+    const routable = () => table.model('m')?.versions.flatMap((one) => (one.routable ? [one.version] : []));
+    const loading = routedVersion(2, { state: 'LOADING', routable: false, signatures: null });
+    const going = routedVersion(1, { state: 'UNLOADING', routable: false });
+    const unsettled = { ...routedModel('m', [loading, going], { canary: 3 }), unsettled: true };
+    Object.assign(need(registry), { fencingToken: 2, revision: 1 });
+    need(registry).models.set('m', unsettled);
+    need(registry).publish({ fencingToken: 2, revision: 1, models: [unsettled], removed: [] });
+    await settle();
+    expect(routable()).toEqual([3, 2]);
+    expect(table.model('m')?.labels).toEqual({ stable: 2, canary: 3 });
+    expect(table.model('m')?.versions.find(({ version }) => version === 2)?.signatures).not.toBeNull();
+    need(registry).change({ models: [{ ...unsettled, versions: [loading] }] });
+    await settle();
+    expect(routable()).toEqual([3, 2]);
+    need(registry).change({ models: [routedModel('m', [loading])] });
+    await settle();
+    expect(routable()).toEqual([]);
+    expect(table.model('m')?.labels).toEqual({});
+  });
+
+  test('drops a model that an unsettled leader does not name: its configuration has it no more', async () => {
+    const { table, registry } = start([a, b]);
+    await table.whenKnown;
+    need(registry).change({ models: [{ ...routedModel('b', []), unsettled: true }], removed: ['a'] });
+    await settle();
+    expect(table.names()).toEqual(['b']);
+    expect(table.model('b')?.versions).toEqual(b.versions);
+  });
+
   test('keeps the last table while no registry is there', async () => {
     const { table, registry, clock } = start([a, b]);
     await settle();

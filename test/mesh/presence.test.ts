@@ -123,10 +123,124 @@ describe('presence', () => {
     tick();
     expect(paused.members('worker').length).toBe(1);
     for (let round = 0; round < 5; round++) {
+      await createFakeClock().advance(0);
       nowMs += 250;
       tick();
     }
     expect(paused.members('worker').length).toBe(0);
     await worker[Symbol.asyncDispose]();
+  });
+});
+
+describe('while a member does not hear itself', () => {
+  /** Batcher and workers on one broker; `silence` says whose messages the broker holds back, and lets them through in order afterwards. */
+  async function faltering() {
+    const { clock, start } = mesh();
+    const batcher = await start('batcher', {});
+    const held: (() => void)[] = [];
+    const state = { still: false, cut: new Set<string>() };
+    const through = (name: string) => {
+      const transport = batcher.broker.connect();
+      return {
+        ...transport,
+        connected: true,
+        publish(...message: Parameters<typeof transport.publish>) {
+          if (state.cut.has(name)) return;
+          if (state.still) held.push(() => transport.publish(...message));
+          else transport.publish(...message);
+        },
+      };
+    };
+    const member = (kind: MemberKind, name: string) =>
+      startPresence({
+        transport: through(name),
+        subjects: createSubjects('test'),
+        clock,
+        kind,
+        id: name as MemberId,
+        detail: {},
+        checkDetail,
+      });
+    const watcher = await member('batcher', 'watcher');
+    for (const name of ['worker-a', 'worker-b', 'worker-c']) await member('worker', name);
+    const gone: MemberChange[] = [];
+    watcher.onChange((change) => change.type === 'gone' && gone.push(change));
+    await clock.advance(600);
+    return {
+      clock,
+      watcher,
+      gone,
+      cut: (name: string) => void state.cut.add(name),
+      stand: () => {
+        state.still = true;
+      },
+      /** What was held back comes again, the watcher's own messages first. */
+      async goOn() {
+        state.still = false;
+        for (const send of held.splice(0)) send();
+        await clock.advance(0);
+      },
+    };
+  }
+
+  test('nobody is gone, however long the broker stands still, and everybody has a whole lease when it goes on', async () => {
+    const { clock, watcher, gone, stand, goOn, cut } = await faltering();
+    stand();
+    expect(watcher.hearsItself).toBe(true);
+    await clock.advance(30_000);
+    expect(gone).toEqual([]);
+    expect(watcher.hearsItself).toBe(false);
+    for (const name of ['worker-a', 'worker-b', 'worker-c']) cut(name);
+    await goOn();
+    expect(watcher.hearsItself).toBe(true);
+    await clock.advance(1000);
+    expect(gone).toEqual([]);
+    await clock.advance(500);
+    expect(gone.map(({ member }) => member.id)).toEqual(['worker-a', 'worker-b', 'worker-c']);
+  });
+
+  test('a silence of the broker shorter than a lease counts for nobody either', async () => {
+    const { clock, gone, stand, goOn, cut } = await faltering();
+    cut('worker-a');
+    await clock.advance(500);
+    stand();
+    await clock.advance(750);
+    await goOn();
+    expect(gone).toEqual([]);
+    await clock.advance(250);
+    expect(gone).toEqual([]);
+    await clock.advance(500);
+    expect(gone.map(({ member }) => member.id)).toEqual(['worker-a']);
+  });
+
+  test('one that is cut off alone is gone within a lease and two heartbeats, and it is told since when it is silent', async () => {
+    const { clock, gone, cut } = await faltering();
+    cut('worker-b');
+    await clock.advance(1500);
+    expect(gone.map(({ member, silence }) => [member.id, silence])).toEqual([['worker-b', { sinceMs: 500, shared: false }]]);
+  });
+
+  test('leases that end one after the other show which members fell silent together', async () => {
+    const { clock, gone, cut } = await faltering();
+    cut('worker-a');
+    await clock.advance(250);
+    cut('worker-b');
+    await clock.advance(600);
+    cut('worker-c');
+    await clock.advance(3000);
+    expect(gone.map(({ member, silence }) => [member.id, silence?.shared])).toEqual([
+      ['worker-a', true],
+      ['worker-b', false],
+      ['worker-c', false],
+    ]);
+  });
+
+  test('one that is itself cut off judges nobody', async () => {
+    const { clock, watcher, gone, cut } = await faltering();
+    cut('watcher');
+    for (const name of ['worker-a', 'worker-b']) cut(name);
+    await clock.advance(60_000);
+    expect(gone).toEqual([]);
+    expect(watcher.members('worker')).toHaveLength(3);
   });
 });

@@ -56,6 +56,23 @@ describe('a tensor of an ONNX model', () => {
     ],
     ['of more', new WireWriter().varintField(1, 0).varintField(2, ONNX_TYPE.int64).varintField(7, 3), 'has more elements than that'],
     ['of other bytes', new WireWriter().varintField(1, 1).varintField(2, ONNX_TYPE.float).bytesField(9, new Uint8Array(3)), 'has 3 bytes'],
+    [
+      'of a shape that claims a terabyte',
+      new WireWriter()
+        .varintField(1, 2 ** 38)
+        .varintField(2, ONNX_TYPE.float)
+        .delimited(4, () => {}),
+      'has 0 elements',
+    ],
+    [
+      'of a shape beyond all numbers',
+      new WireWriter()
+        .varintField(1, 2 ** 52)
+        .varintField(1, 2 ** 52)
+        .varintField(2, ONNX_TYPE.float),
+      'which cannot be',
+    ],
+    ['of a negative shape', new WireWriter().varintField(1, -1).varintField(1, -1).varintField(2, ONNX_TYPE.float), 'which cannot be'],
     ['in another file', new WireWriter().varintField(2, ONNX_TYPE.float).varintField(14, 1), 'another file'],
     ['of no dtype here', new WireWriter().varintField(2, 17), "ONNX's element type 17"],
   ])('%s is refused', (_, writer, why) => {

@@ -72,6 +72,12 @@ export interface TestWorker extends AsyncDisposable {
   drain(): void;
   /** Goes without a word. */
   die(): void;
+  /** It answers no question for signatures until it recovers. */
+  fallMute(): void;
+  /** Its heartbeats reach nobody until it recovers. */
+  fallSilent(): void;
+  /** It is heard and answers again. */
+  recover(): void;
 }
 
 const SIGNATURES: Signatures = { serving_default: { method: 'tensorflow/serving/predict', inputs: {}, outputs: {}, batchable: true } };
@@ -196,6 +202,8 @@ async function startTestWorker(
   let last: Assignment = { fencingToken: 0, revision: 0, servables: [] };
   let draining = false;
   let dead = false;
+  let silent = false;
+  let mute = false;
   let presence: Presence | undefined;
 
   const detail = (): WorkerDetail => ({
@@ -269,16 +277,32 @@ async function startTestWorker(
   transport.subscribe(subjects.signatures(id), (message) => {
     const { id: servable } = JSON.parse(fromUtf8(message.data)) as SignaturesQuestion;
     const loaded = servables.get(servableKey(servable))?.held.state === 'AVAILABLE';
-    if (!dead && message.replyTo) transport.publish(message.replyTo, utf8(JSON.stringify({ signatures: loaded ? SIGNATURES : null })));
+    if (!dead && !mute && message.replyTo)
+      transport.publish(message.replyTo, utf8(JSON.stringify({ signatures: loaded ? SIGNATURES : null })));
   });
   // A process that dies says nothing any more, not even good-bye.
-  const mortal: Transport = { ...transport, publish: (...message) => void (dead || transport.publish(...message)), connected: true };
+  const mortal: Transport = {
+    ...transport,
+    publish: (...message) => void (dead || (silent && message[0] === subjects.presence) || transport.publish(...message)),
+    connected: true,
+  };
   presence = await startPresence({ transport: mortal, subjects, clock, kind: 'worker', id, detail: detail() });
 
   return {
     id,
     failing,
     assignments,
+    fallMute() {
+      mute = true;
+    },
+    fallSilent() {
+      silent = true;
+    },
+    recover() {
+      silent = false;
+      mute = false;
+      announce();
+    },
     available: () => [...servables].filter(([, one]) => one.held.state === 'AVAILABLE').map(([key]) => key),
     drain() {
       draining = true;

@@ -1,3 +1,4 @@
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
 import { utf8 } from '#mesh/bytes.ts';
@@ -5,7 +6,9 @@ import type { RoutingUpdate } from '#mesh/control.ts';
 import { ServeError } from '#mesh/errors.ts';
 import type { StateStore } from '#mesh/state-store.ts';
 import { createMemoryStateStore } from '#mesh/state-store-memory.ts';
-import { type ControlPlane, startControlPlane } from './harness.ts';
+import type { Source } from '../../extend/sources.ts';
+import { startRoutingTable } from '../../services/gateway/routing-table.ts';
+import { type ControlPlane, startControlPlane, type TestWorker } from './harness.ts';
 
 const serve = (plane: ControlPlane) => ['--model_name=m', `--model_base_path=${join(plane.folder, 'm')}`];
 
@@ -57,7 +60,9 @@ describe('leadership', () => {
     await plane.until(() => (worker.assignments.at(-1)?.fencingToken ?? 0) === 2);
     const after = await plane.ask({ type: 'routing', after: '', maxBytes: 100_000 });
     expect(after.type === 'routing' && after.update.fencingToken).toBe(2);
-    expect(after.type === 'routing' && after.update.models).toEqual(answered.type === 'routing' && answered.update.models);
+    const models = after.type === 'routing' && after.update.models.map((model) => ({ ...model, unsettled: undefined }));
+    expect(models).toEqual(answered.type === 'routing' && answered.update.models);
+    await plane.until(() => plane.table.get('m')?.unsettled === undefined);
     for (const { models } of plane.updates.slice(before)) for (const { versions } of models) expect(versions[0]?.routable).toBe(true);
     expect(worker.assignments.every(({ servables }) => servables.every(({ generation }) => generation === 1))).toBe(true);
     await plane.writeVersion('m', 2);
@@ -152,6 +157,74 @@ describe('leadership', () => {
     expect(tables.length).toBeGreaterThan(0);
     for (const { models } of tables) expect(models.flatMap(({ versions }) => versions.map(({ routable }) => routable))).toEqual([true]);
     expect(worker.available()).toEqual(['m@1']);
+  });
+
+  test('of a registry that finds nothing written down leaves what is served as it is while a source has not spoken', async () => {
+    await using plane = await startControlPlane();
+    await plane.writeVersion('m', 1);
+    const worker = await plane.worker('worker-a');
+    const flaky = flakyStore(plane.store);
+    await (await plane.registry(serve(plane), { store: flaky.store }).then(led(plane)))[Symbol.asyncDispose]();
+    const seen = worker.assignments.at(-1)?.fencingToken ?? 0;
+    flaky.comeBack(createMemoryStateStore({ clock: plane.clock }));
+    const before = plane.updates.length;
+    const slow: Source = {
+      find: async (signal) => new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason))),
+    };
+    const heir = await plane.registry(serve(plane), { store: flaky.store, sourceOf: () => slow });
+    await plane.until(() => heir.leading && (worker.assignments.at(-1)?.fencingToken ?? 0) > seen);
+    await plane.clock.advance(20_000);
+    const tables = plane.updates.slice(before);
+    expect(tables.length).toBeGreaterThan(0);
+    for (const { models } of tables) expect(models.flatMap(({ versions }) => versions.map(({ routable }) => routable))).toEqual([true]);
+    expect(worker.available()).toEqual(['m@1']);
+  });
+
+  test.each([
+    ['says nothing of its signatures', 20_000, (worker: TestWorker) => worker.fallMute()],
+    ['is not heard of at first', 3000, (worker: TestWorker) => worker.fallSilent()],
+  ])('of a registry that finds nothing written down takes nothing from gateways while a worker %s', async (_, forMs, trouble) => {
+    await using plane = await startControlPlane();
+    await plane.writeVersion('m', 1);
+    const worker = await plane.worker('worker-a');
+    const flaky = flakyStore(plane.store);
+    await (await plane.registry(serve(plane), { store: flaky.store }).then(led(plane)))[Symbol.asyncDispose]();
+    await using gateway = startRoutingTable({
+      transport: plane.broker.connect(),
+      subjects: plane.subjects,
+      clock: plane.clock,
+      onTrouble() {},
+    });
+    const first = await plane.registry(serve(plane), { store: flaky.store }).then(led(plane));
+    await plane.until(() => gateway.model('m')?.versions[0]?.routable);
+    await first[Symbol.asyncDispose]();
+    const lost: unknown[] = [];
+    gateway.onChange(() => gateway.model('m')?.versions[0]?.routable || lost.push(gateway.model('m')));
+    trouble(worker);
+    flaky.comeBack(createMemoryStateStore({ clock: plane.clock }));
+    const heir = await plane.registry(serve(plane), { store: flaky.store });
+    await plane.until(() => heir.leading);
+    await plane.clock.advance(forMs);
+    worker.recover();
+    await plane.until(() => plane.version('m', 1)?.routable && plane.table.get('m')?.unsettled === undefined);
+    expect(lost).toEqual([]);
+  });
+
+  test('of a registry that finds nothing written down tells gateways of a version that goes before it tells the worker', async () => {
+    await using plane = await startControlPlane();
+    const path = await plane.writeVersion('m', 1);
+    const worker = await plane.worker('worker-a');
+    const flaky = flakyStore(plane.store);
+    await (await plane.registry(serve(plane), { store: flaky.store }).then(led(plane)))[Symbol.asyncDispose]();
+    await rm(path, { recursive: true });
+    flaky.comeBack(createMemoryStateStore({ clock: plane.clock }));
+    const toldAtMs: number[] = [];
+    plane.broker.connect().subscribe(plane.subjects.routing, () => void toldAtMs.push(plane.clock.now()));
+    await plane.registry(serve(plane), { store: flaky.store });
+    const [before] = [worker.assignments.length];
+    await plane.until(() => worker.assignments.slice(before).some(({ servables }) => servables.length === 0));
+    expect(plane.version('m', 1)?.routable ?? false).toBe(false);
+    expect(plane.clock.now() - (toldAtMs[0] ?? Number.NaN)).toBeGreaterThanOrEqual(250);
   });
 
   test('keeps a history of what each version went through', async () => {

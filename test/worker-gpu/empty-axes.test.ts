@@ -55,6 +55,39 @@ function einsum(equation: string): Uint8Array {
   });
 }
 
+const whole = (values: readonly number[]) => ({
+  name: 'k',
+  dtype: 'int64' as const,
+  shape: [values.length],
+  bytes: new Uint8Array(BigInt64Array.from(values.map(BigInt)).buffer),
+});
+const yes = { name: 'c', dtype: 'bool' as const, shape: [], bytes: Uint8Array.of(1) };
+
+function topK(k: number, attributes: Readonly<Record<string, OnnxAttribute>> = {}, opset = 17): Uint8Array {
+  return model({
+    opset,
+    inputs: [open('x', 2)],
+    outputs: [{ name: 'values', dtype: 'float', shape: null }],
+    initializers: [whole([k])],
+    nodes: [{ op: 'TopK', inputs: ['x', 'k'], outputs: ['values', 'places'], attributes }],
+  });
+}
+
+/** y = op(inputs, constants). */
+function single(
+  op: string,
+  inputs: readonly ReturnType<typeof open>[],
+  attributes: Readonly<Record<string, OnnxAttribute>> = {},
+  constants: readonly ReturnType<typeof zeros>[] = [],
+): Uint8Array {
+  return model({
+    inputs,
+    outputs: [{ name: 'y', dtype: 'float', shape: null }],
+    initializers: constants,
+    nodes: [{ op, inputs: [...inputs, ...constants].map(({ name }) => name), outputs: ['y'], attributes }],
+  });
+}
+
 /** A branch that gives what a node makes of `x`. */
 function branch(op: string, inputs: readonly string[], attributes: Readonly<Record<string, OnnxAttribute>> = {}): OnnxAttribute {
   const outputs = [{ name: `${op}/z`, dtype: 'float' as const, shape: null }];
@@ -89,6 +122,83 @@ describe('an operator that ends the process on an empty axis', () => {
       ],
     });
     expect(runs(turned, 'y', [{ a: [0, 2, 4], b: [2, 4, 3] }])).toEqual(['[2,0,3]']);
+  });
+
+  test('TopK counts rows, and refuses where there are none; entries to choose from may be none', () => {
+    const shapes = [
+      [2, 3],
+      [0, 3],
+      [2, 0],
+    ].map((x) => ({ x }));
+    expect(runs(topK(1), 'values', shapes.slice(0, 2))).toEqual(['[2,1]', 'INVALID_ARGUMENT']);
+    expect(runs(topK(0), 'values', shapes.slice(2))).toEqual(['[2,0]']);
+    expect(runs(topK(1, { axis: 0 }), 'values', [{ x: [2, 0] }])).toEqual(['[1,0]']);
+    expect(runs(topK(1, {}, 11), 'values', shapes.slice(0, 2))).toEqual(['[2,1]', 'INVALID_ARGUMENT']);
+  });
+
+  test('Unique compares entries, and refuses those without elements', () => {
+    const unique = (axis: number) => single('Unique', [open('x', 2)], { axis });
+    expect(runs(unique(0), 'y', [{ x: [2, 3] }, { x: [2, 0] }, { x: [0, 3] }])).toEqual(['[1,3]', 'INVALID_ARGUMENT', '[0,3]']);
+    expect(runs(unique(-1), 'y', [{ x: [0, 2] }, { x: [2, 3] }])).toEqual(['INVALID_ARGUMENT', '[2,1]']);
+  });
+
+  test('InstanceNormalization takes no samples, but no picture without pixels', () => {
+    const normalised = single('InstanceNormalization', [open('x', 3)], {}, [zeros('s', [3]), zeros('b', [3])]);
+    expect(runs(normalised, 'y', [{ x: [2, 3, 4] }, { x: [2, 3, 0] }, { x: [0, 3, 4] }])).toEqual([
+      '[2,3,4]',
+      'INVALID_ARGUMENT',
+      '[0,3,4]',
+    ]);
+  });
+
+  test('DFT takes no signals, but none without a length', () => {
+    const transformed = single('DFT', [open('x', 3)], { axis: 1 });
+    expect(runs(transformed, 'y', [{ x: [2, 4, 1] }, { x: [2, 0, 1] }, { x: [0, 4, 1] }])).toEqual([
+      '[2,4,2]',
+      'INVALID_ARGUMENT',
+      '[0,4,2]',
+    ]);
+  });
+
+  test('Conv with a kernel that a request brings refuses one without a size, and one with its own kernel stays as it is', () => {
+    const fed = single('Conv', [open('x', 4), open('w', 4)]);
+    const x = [1, 2, 4, 4];
+    expect(
+      runs(fed, 'y', [
+        { x, w: [3, 2, 2, 2] },
+        { x, w: [3, 2, 0, 2] },
+      ]),
+    ).toEqual(['[1,3,3,3]', 'INVALID_ARGUMENT']);
+    const own = single('Conv', [open('x', 4)], {}, [zeros('w', [3, 2, 2, 2])]);
+    expect(guardEmptyAxes(own)).toEqual({ model: own, guarded: 0, unguarded: [] });
+  });
+
+  test('is guarded in functions that the model brings, and in branches inside them', () => {
+    const call = { op: 'F', domain: 'own', inputs: ['x'], outputs: ['y'] };
+    const body: OnnxNode[] = [
+      { op: 'Constant', inputs: [], outputs: ['k'], attributes: { value: { tensor: whole([1]) } } },
+      { op: 'TopK', inputs: ['x', 'k'], outputs: ['y', 'places'] },
+    ];
+    const inFunction = model({
+      inputs: [open('x', 2)],
+      outputs: [{ name: 'y', dtype: 'float', shape: null }],
+      nodes: [call],
+      functions: [{ domain: 'own', name: 'F', inputs: ['x'], outputs: ['y'], nodes: body }],
+    });
+    expect(runs(inFunction, 'y', [{ x: [2, 3] }, { x: [0, 3] }])).toEqual(['[2,1]', 'INVALID_ARGUMENT']);
+    const outputs = [{ name: 'z', dtype: 'float' as const, shape: null }];
+    const nodes = [{ op: 'TopK', inputs: ['x', 'k'], outputs: ['z', 'places'] }];
+    const inside = { graph: { name: 'some', inputs: [], outputs, initializers: [], nodes } };
+    const choice = { op: 'If', inputs: ['c'], outputs: ['y'], attributes: { then_branch: inside, else_branch: branch('Identity', ['x']) } };
+    const test = { op: 'Constant', inputs: [], outputs: ['c'], attributes: { value: { tensor: yes } } };
+    const inBranch = model({
+      inputs: [open('x', 2)],
+      outputs: [{ name: 'y', dtype: 'float', shape: null }],
+      nodes: [call],
+      functions: [{ domain: 'own', name: 'F', inputs: ['x'], outputs: ['y'], nodes: [...body.slice(0, 1), test, choice] }],
+    });
+    expect(guardEmptyAxes(inBranch).guarded).toBe(1);
+    expect(runs(inBranch, 'y', [{ x: [2, 3] }, { x: [0, 3] }])).toEqual(['[2,1]', 'INVALID_ARGUMENT']);
   });
 
   test('is guarded once for layers one behind the other, and in branches', () => {
@@ -132,7 +242,7 @@ describe('an operator that ends the process on an empty axis', () => {
   });
 
   test('says what it cannot guard: operators of old models', () => {
-    const old = recurrent('GRU', [], 'y', 11);
+    const old = recurrent('GRU', [], 'y', 9);
     expect(guardEmptyAxes(old)).toEqual({ model: old, guarded: 0, unguarded: ['y'] });
   });
 });

@@ -4,8 +4,9 @@ import { join } from 'node:path';
 import { afterEach, describe, expect, test } from '@jest/globals';
 import { readOnnxSkeletonFile } from '#proto/onnx-skeleton.ts';
 import { ONNX } from '#proto/onnx-types.ts';
-import type { OnnxInitializer, OnnxNode } from '#proto/onnx-writer.ts';
+import type { OnnxFunction, OnnxInitializer, OnnxNode } from '#proto/onnx-writer.ts';
 import { WIRE, WireReader, WireWriter } from '#proto/wire.ts';
+import { guardEmptyAxes } from '../../services/worker-gpu/runtimes/empty-axes.ts';
 import { guardIntegerDivision } from '../../services/worker-gpu/runtimes/integer-division.ts';
 import { assigned, createModelFolder, model } from './models.ts';
 import { errorOf, input, outputsOf, startRig } from './worker-rig.ts';
@@ -59,6 +60,16 @@ function divideBy(dtype: Whole, value: bigint): Uint8Array {
     outputs: [{ name: 'z', dtype, shape: ['N'] }],
     initializers: [constant(dtype, value)],
     nodes: [{ op: 'Div', inputs: ['x', 'c'], outputs: ['z'] }],
+  });
+}
+
+/** z = F(x, y), a function of the model with the outputs' name `c`. */
+function calling(dtype: Whole, nodes: readonly OnnxNode[], more: readonly OnnxFunction[] = []): Uint8Array {
+  return model({
+    inputs: ['x', 'y'].map((name) => ({ name, dtype, shape: ['N'] })),
+    outputs: [{ name: 'z', dtype, shape: ['N'] }],
+    nodes: [{ op: 'F', domain: 'own', inputs: ['x', 'y'], outputs: ['z'] }],
+    functions: [...more, { domain: 'own', name: 'F', inputs: ['a', 'b'], outputs: ['c'], nodes }],
   });
 }
 
@@ -125,8 +136,9 @@ describe('integer division', () => {
     expect(guardIntegerDivision(sizes)).toMatchObject({ guarded: 0, unknown: [] });
   });
 
-  test('of a type that nothing tells is named, and left as it is', () => {
+  test('of a type that nothing tells is named, and left as it is, where operators are too old to guard any type', () => {
     const unknown = model({
+      opset: 13,
       inputs: [{ name: 'x', dtype: 'float', shape: ['N'] }],
       outputs: [],
       nodes: [
@@ -135,6 +147,114 @@ describe('integer division', () => {
       ],
     });
     expect(guardIntegerDivision(unknown)).toEqual({ model: unknown, guarded: 0, unknown: ['q'] });
+  });
+
+  test.each<[Whole, 'Div' | 'Mod', string]>([
+    ['int32', 'Div', `${SMALLEST.int32},-3,7,-5 0`],
+    ['int64', 'Div', `${SMALLEST.int64},-3,7,-5 0`],
+    ['int32', 'Mod', '0,-1,0,0 0'],
+  ])('of %s by %s is guarded in a function that a model brings', (dtype, op, expected) => {
+    const dividends = [SMALLEST[dtype], '7', '7', '5'].join(',');
+    expect(divide(calling(dtype, [{ op, inputs: ['a', 'b'], outputs: ['c'] }]), dtype, dividends, '-1,-2,1,-1')).toBe(expected);
+  });
+
+  test('is guarded in functions that functions call, and in branches inside them', () => {
+    const inner = {
+      domain: 'own',
+      name: 'Inner',
+      inputs: ['p', 'q'],
+      outputs: ['r'],
+      nodes: [{ op: 'Div', inputs: ['p', 'q'], outputs: ['r'] }],
+    };
+    const nested = calling('int32', [{ op: 'Inner', domain: 'own', inputs: ['a', 'b'], outputs: ['c'] }], [inner]);
+    expect(divide(nested, 'int32', `${SMALLEST.int32},6`, '-1,4')).toBe(`${SMALLEST.int32},1 0`);
+    const side = (op: string, inputs: readonly string[]) => ({
+      graph: {
+        name: op,
+        inputs: [],
+        outputs: [{ name: op, dtype: 'int32' as const, shape: null }],
+        initializers: [],
+        nodes: [{ op, inputs, outputs: [op] }],
+      },
+    });
+    const yes = { tensor: { name: 'yes', dtype: 'bool' as const, shape: [], bytes: Uint8Array.of(1) } };
+    const branching = calling('int32', [
+      { op: 'Constant', inputs: [], outputs: ['yes'], attributes: { value: yes } },
+      {
+        op: 'If',
+        inputs: ['yes'],
+        outputs: ['c'],
+        attributes: { then_branch: side('Div', ['a', 'b']), else_branch: side('Identity', ['a']) },
+      },
+    ]);
+    expect(divide(branching, 'int32', `${SMALLEST.int32},6`, '-1,4')).toBe(`${SMALLEST.int32},1 0`);
+  });
+
+  test('of floats in a function is left as it is; in one that is called for both, no number changes', () => {
+    const division = [{ op: 'Div', inputs: ['a', 'b'], outputs: ['c'] }];
+    const floats = model({
+      inputs: ['x', 'y'].map((name) => ({ name, dtype: 'float' as const, shape: ['N'] })),
+      outputs: [{ name: 'z', dtype: 'float', shape: ['N'] }],
+      nodes: [{ op: 'F', domain: 'own', inputs: ['x', 'y'], outputs: ['z'] }],
+      functions: [{ domain: 'own', name: 'F', inputs: ['a', 'b'], outputs: ['c'], nodes: division }],
+    });
+    expect(guardIntegerDivision(floats)).toEqual({ model: floats, guarded: 0, unknown: [] });
+    // 1 / -0 is -Infinity, whose sign is what comes out.
+    const call = (inputs: readonly string[], output: string) => ({ op: 'F', domain: 'own', inputs, outputs: [output] });
+    const cast = (input: string, output: string, to: number) => ({ op: 'Cast', inputs: [input], outputs: [output], attributes: { to } });
+    const both = model({
+      inputs: ['x', 'y'].map((name) => ({ name, dtype: 'int32' as const, shape: ['N'] })),
+      outputs: [{ name: 'z', dtype: 'int32', shape: ['N'] }],
+      nodes: [
+        call(['x', 'y'], 'whole'),
+        cast('y', 'divisor', 1),
+        { op: 'Sub', inputs: ['divisor', 'divisor'], outputs: ['zero'] },
+        { op: 'Neg', inputs: ['zero'], outputs: ['below'] },
+        { op: 'Cos', inputs: ['zero'], outputs: ['one'] },
+        call(['one', 'below'], 'endless'),
+        { op: 'Sign', inputs: ['endless'], outputs: ['sign'] },
+        cast('sign', 'minus', 6),
+        { op: 'Mul', inputs: ['whole', 'minus'], outputs: ['z'] },
+      ],
+      functions: [{ domain: 'own', name: 'F', inputs: ['a', 'b'], outputs: ['c'], nodes: division }],
+    });
+    expect(divide(both, 'int32', `${SMALLEST.int32},6`, '-1,4')).toBe(`${SMALLEST.int32},-1 0`);
+  });
+
+  test('of a type that nothing tells is guarded all the same', () => {
+    const nodes: OnnxNode[] = [
+      { op: 'SequenceConstruct', inputs: ['x'], outputs: ['list'] },
+      { op: 'Constant', inputs: [], outputs: ['first'], attributes: { value_int: 0 } },
+      { op: 'SequenceAt', inputs: ['list', 'first'], outputs: ['some'] },
+      { op: 'SequenceConstruct', inputs: ['y'], outputs: ['others'] },
+      { op: 'SequenceAt', inputs: ['others', 'first'], outputs: ['other'] },
+      { op: 'Div', inputs: ['some', 'other'], outputs: ['quotient'] },
+      { op: 'Identity', inputs: ['quotient'], outputs: ['z'] },
+    ];
+    expect(divide(divider('int64', 'Div', { nodes }), 'int64', `${SMALLEST.int64},-7,9`, '-1,2,-1')).toBe(`${SMALLEST.int64},-3,-9 0`);
+  });
+
+  test('is not looked for in graphs nested deeper than any reader goes, nor through endless rows of calls', () => {
+    let graph: Uint8Array = new Uint8Array(0);
+    for (let depth = 0; depth < 3000; depth++) {
+      const attribute = new WireWriter().stringField(ONNX.attribute.name, 'then_branch').bytesField(ONNX.attribute.graph, graph).finish();
+      const node = new WireWriter().stringField(ONNX.node.opType, 'If').bytesField(ONNX.node.attribute, attribute).finish();
+      graph = new WireWriter().bytesField(ONNX.graph.node, node).finish();
+    }
+    const deep = new WireWriter().bytesField(ONNX.model.graph, graph).finish();
+    const refused = /graphs are nested deeper than 64/;
+    expect(() => guardIntegerDivision(deep)).toThrow(refused);
+    expect(() => guardEmptyAxes(deep)).toThrow(refused);
+    const last = { op: 'Div', inputs: ['p', 'q'], outputs: ['r'] };
+    const functions = Array.from({ length: 5000 }, (_, index) => ({
+      domain: 'own',
+      name: `F${index}`,
+      inputs: ['p', 'q'],
+      outputs: ['r'],
+      nodes: [index === 4999 ? last : { ...last, op: `F${index + 1}`, domain: 'own' }],
+    }));
+    const call = { op: 'F0', domain: 'own', inputs: ['a', 'b'], outputs: ['c'] };
+    expect(guardIntegerDivision(calling('int32', [call], functions))).toMatchObject({ guarded: 1, unknown: [] });
   });
 
   test('is found without reading the weights, and weights beside the model are found again', () => {

@@ -133,6 +133,34 @@ describe('the manager', () => {
     expect(told).toEqual(['a:START', 'a:LOADING', 'a:AVAILABLE', 'a:UNLOADING', 'a:END', '']);
   });
 
+  test('takes what has changed of its assignment, and only when it has the one that changed', async () => {
+    const { assign, finish, held, manager, settle } = rig();
+    await assign(assigned('a', '/a'), assigned('b', '/b'));
+    await finish(0);
+    await finish(1);
+    const next = { fencingToken: 1, revision: 9, since: 1, servables: [assigned('c', '/c')], removed: [{ name: 'a', version: 1 }] };
+    expect(manager.assign({ ...next, since: 0 })).toBe(false);
+    expect(manager.assign({ ...next, fencingToken: 2 })).toBe(false);
+    expect(manager.assignmentRevision).toBe(1);
+    expect(manager.assign(next)).toBe(true);
+    await settle();
+    await finish(2);
+    expect(manager.held().map(({ id, state }) => `${id.name} ${state}`)).toEqual(['b AVAILABLE', 'c AVAILABLE']);
+    expect(manager.assignmentRevision).toBe(9);
+    expect(held('a')).toBeUndefined();
+  });
+
+  test('tells of what has not changed with the same object', async () => {
+    const { assign, finish, held } = rig();
+    await assign(assigned('a', '/a'), assigned('b', '/b'));
+    await finish(0);
+    const before = [held('a'), held('b')];
+    expect(held('a')).toBe(before[0]);
+    await finish(1);
+    expect(held('a')).toBe(before[0]);
+    expect(held('b')).not.toBe(before[1]);
+  });
+
   test('the same assignment twice changes nothing', async () => {
     const { assign, finish, loads, told } = rig();
     await assign(assigned('a', '/a'));

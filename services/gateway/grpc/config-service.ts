@@ -6,7 +6,7 @@ import { decodePutModelRequest, decodeRemoveModelRequest, encodeConfigAnswer } f
 import { parseModelServerConfigText, printModelConfigText } from '#proto/model-server-config.ts';
 import type { GatewayCore } from '../core.ts';
 import { changeTimeoutMs } from './model-service.ts';
-import { type GrpcService, rawService } from './service-definition.ts';
+import type { GrpcService } from './port.ts';
 import { type createUnary, uncancellable } from './unary.ts';
 
 const NAME = 'headrace.v1.ConfigService';
@@ -24,8 +24,7 @@ export function createConfigService(deps: {
   };
   return {
     name: NAME,
-    definition: rawService(NAME, { ReadConfig: 'unary', PutModel: 'unary', RemoveModel: 'unary' }),
-    implementation: {
+    methods: {
       ReadConfig: unary(null, () => uncancellable(answer(core.readConfig()))),
       PutModel: unary(null, (call) => {
         const { model, expectedRevision } = decodePutModelRequest(call.request);

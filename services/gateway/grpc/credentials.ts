@@ -1,15 +1,16 @@
 import { readFileSync } from 'node:fs';
-import { ServerCredentials } from '@grpc/grpc-js';
+import { createSecureContext } from 'node:tls';
 import { ServeError } from '#mesh/errors.ts';
 import { parseSslConfigText } from '#proto/ssl-config.ts';
+import type { GrpcTls } from './port.ts';
 
 /**
- * The credentials of the gRPC port. Throws INVALID_ARGUMENT when both TLS and ALTS are asked for, with TensorFlow Serving's text, and when
- * the file cannot be read or used.
+ * The credentials of the gRPC port; null: no TLS. Throws INVALID_ARGUMENT when both TLS and ALTS are asked for, with TensorFlow Serving's text,
+ * and when the file cannot be read or used.
  */
-export function serverCredentials(settings: { readonly sslConfigFile: string; readonly useAltsCredentials: boolean }): ServerCredentials {
+export function serverTls(settings: { readonly sslConfigFile: string; readonly useAltsCredentials: boolean }): GrpcTls | null {
   const { sslConfigFile, useAltsCredentials } = settings;
-  if (sslConfigFile === '') return ServerCredentials.createInsecure();
+  if (sslConfigFile === '') return null;
   if (useAltsCredentials) {
     throw new ServeError('INVALID_ARGUMENT', 'Either use_alts_credentials must be false or ssl_config_file must be empty.');
   }
@@ -20,13 +21,17 @@ export function serverCredentials(settings: { readonly sslConfigFile: string; re
     throw new ServeError('INVALID_ARGUMENT', `ssl_config_file ${sslConfigFile} cannot be read`, { cause: caught });
   }
   const { serverKey, serverCert, customCa, clientVerify } = parseSslConfigText(text);
+  const tls: GrpcTls = {
+    key: Buffer.from(serverKey),
+    cert: Buffer.from(serverCert),
+    ca: customCa === '' ? null : Buffer.from(customCa),
+    requestCert: clientVerify,
+  };
   try {
-    return ServerCredentials.createSsl(
-      customCa === '' ? null : Buffer.from(customCa),
-      [{ private_key: Buffer.from(serverKey), cert_chain: Buffer.from(serverCert) }],
-      clientVerify,
-    );
+    const { key, cert, ca } = tls;
+    createSecureContext({ key, cert, ...(ca === null ? {} : { ca }) });
   } catch (caught) {
     throw new ServeError('INVALID_ARGUMENT', `ssl_config_file ${sslConfigFile} holds no usable key and certificate`, { cause: caught });
   }
+  return tls;
 }

@@ -2,13 +2,12 @@
  * `grpc.health.v1.Health`, true to what the gateway can do now. A service name may be: empty or a prediction service (the whole gateway), a
  * model (it has a version that takes requests), or `model/version`.
  */
-import type { ServerWritableStream, UntypedServiceImplementation } from '@grpc/grpc-js';
 import type { Clock, Timer } from '#mesh/clock.ts';
 import { ServeError, toServeError } from '#mesh/errors.ts';
 import { decodeHealthCheckRequest, encodeHealthCheckResponse, type ServingStatus } from '#proto/health.ts';
 import type { GatewayCore } from '../core.ts';
-import { type GrpcService, rawService } from './service-definition.ts';
-import { at, type createUnary, statusOf } from './unary.ts';
+import type { GrpcService, OutStream, ServerStreamMethod } from './port.ts';
+import { at, type createUnary } from './unary.ts';
 
 /** What stands for the gateway as a whole: the last two are the names that TensorFlow Serving registers. */
 const WHOLE: ReadonlySet<string> = new Set([
@@ -33,7 +32,7 @@ export function createHealthService(deps: {
   readonly unary: ReturnType<typeof createUnary>;
 }): HealthService {
   const { core, clock, unary } = deps;
-  const watchers = new Map<ServerWritableStream<Buffer, Uint8Array>, { readonly name: string; told: ServingStatus | undefined }>();
+  const watchers = new Map<OutStream, { readonly name: string; told: ServingStatus | undefined }>();
   let timer: Timer | undefined;
 
   function tellWatchers(): void {
@@ -54,31 +53,26 @@ export function createHealthService(deps: {
   }
 
   const changes = core.onRoutingChange(tellWatchers);
-  const implementation: UntypedServiceImplementation = {
-    Check: unary(null, ({ request }) => {
-      const name = decodeHealthCheckRequest(request);
-      const status = statusOfName(core, name);
-      if (status === 'SERVICE_UNKNOWN')
-        throw new ServeError('NOT_FOUND', `unknown service ${name}: neither a model nor a service of this gateway`);
-      return at(encodeHealthCheckResponse(status));
-    }),
-    Watch(call: ServerWritableStream<Buffer, Uint8Array>) {
-      try {
-        watchers.set(call, { name: decodeHealthCheckRequest(call.request), told: undefined });
-      } catch (caught) {
-        call.emit('error', statusOf(toServeError(caught)));
-        return;
-      }
-      call.once('cancelled', () => watchers.delete(call));
+  const check = unary(null, ({ request }) => {
+    const name = decodeHealthCheckRequest(request);
+    const status = statusOfName(core, name);
+    if (status === 'SERVICE_UNKNOWN')
+      throw new ServeError('NOT_FOUND', `unknown service ${name}: neither a model nor a service of this gateway`);
+    return at(encodeHealthCheckResponse(status));
+  });
+  const watch: ServerStreamMethod = {
+    streaming: 'server',
+    handle(request, call) {
+      watchers.set(call, { name: decodeHealthCheckRequest(request), told: undefined });
       if (watchers.size === 1) watchReadiness();
       tellWatchers();
+      return { cancelled: () => void watchers.delete(call) };
     },
   };
 
   return {
     name: NAME,
-    definition: rawService(NAME, { Check: 'unary', Watch: 'server' }),
-    implementation,
+    methods: { Check: check, Watch: watch },
     [Symbol.dispose]() {
       timer?.[Symbol.dispose]();
       changes[Symbol.dispose]();

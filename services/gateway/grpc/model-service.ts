@@ -6,7 +6,7 @@ import { decodeGetModelStatusRequest, encodeGetModelStatusResponse } from '#prot
 import { decodeReloadConfigRequest, encodeReloadConfigResponse } from '#proto/model-management.ts';
 import { printModelServerConfigText } from '#proto/model-server-config.ts';
 import type { GatewayCore } from '../core.ts';
-import { type GrpcService, rawService } from './service-definition.ts';
+import type { GrpcService } from './port.ts';
 import { at, type createUnary, type UnaryCall, uncancellable } from './unary.ts';
 
 const NAME = 'tensorflow.serving.ModelService';
@@ -24,8 +24,7 @@ export function createModelService(deps: {
   const { core, clock, unary } = deps;
   return {
     name: NAME,
-    definition: rawService(NAME, { GetModelStatus: 'unary', HandleReloadConfigRequest: 'unary' }),
-    implementation: {
+    methods: {
       GetModelStatus: unary(null, ({ request }) => {
         const spec = decodeGetModelStatusRequest(request);
         if (!spec.present) throw new ServeError('INVALID_ARGUMENT', 'Missing ModelSpec');

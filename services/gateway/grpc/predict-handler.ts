@@ -31,7 +31,18 @@ export function createPredictHandler({ core, methodNameCheck, tensorContent }: P
     const pending = core.infer({ servable, signatureName, signature, inputs, outputs, deadlineMs, traceparent });
     const answered = { name: spec.name, version: servable.id.version, signatureName };
     return {
-      answer: pending.answer.then((result) => ({ message: encodePredictResponse(answered, result.outputs, { tensorContent }), servable })),
+      whenSettled(onReply, onError) {
+        pending.whenSettled((result) => {
+          let message: Uint8Array;
+          try {
+            message = encodePredictResponse(answered, result.outputs, { tensorContent });
+          } catch (caught) {
+            onError(caught);
+            return;
+          }
+          onReply(message, servable);
+        }, onError);
+      },
       cancel: () => pending.cancel(),
     };
   };

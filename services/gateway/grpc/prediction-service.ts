@@ -10,9 +10,9 @@ import { encodeRegressionResponse } from '#proto/regression.ts';
 import { chooseNamedServable, chooseServable } from '../choose-servable.ts';
 import type { GatewayCore, ResolvedServable } from '../core.ts';
 import type { Classification, ExamplesApi, ExamplesRequest, PendingExamples } from '../examples-api.ts';
+import type { GrpcService } from './port.ts';
 import { createPredictHandler } from './predict-handler.ts';
-import { type GrpcService, rawService } from './service-definition.ts';
-import { type createUnary, type PendingReply, type UnaryCall, uncancellable } from './unary.ts';
+import { byPromise, type createUnary, type PendingReply, type UnaryCall, uncancellable } from './unary.ts';
 
 /** What runs the requests, the wrapper that makes a handler a gRPC method, and the flags that change checks and encodings. */
 export interface PredictionServiceDeps {
@@ -41,14 +41,7 @@ export function createPredictionService({ core, examples, unary, settings }: Pre
 
   return {
     name: NAME,
-    definition: rawService(NAME, {
-      Predict: 'unary',
-      Classify: 'unary',
-      Regress: 'unary',
-      MultiInference: 'unary',
-      GetModelMetadata: 'unary',
-    }),
-    implementation: {
+    methods: {
       Predict: unary('Predict', predict),
       Classify: unary('Classify', (call) => {
         const { spec, examples: given } = decodeExamplesRequest(call.request);
@@ -132,5 +125,8 @@ function replyWith<Result>(
   servable: ResolvedServable,
   encode: (result: Result) => Uint8Array,
 ): PendingReply {
-  return { answer: pending.answer.then((result) => ({ message: encode(result), servable })), cancel: () => pending.cancel() };
+  return byPromise(
+    pending.answer.then((result) => ({ message: encode(result), servable })),
+    () => pending.cancel(),
+  );
 }

@@ -1,17 +1,9 @@
 /** Server reflection, `grpc.reflection.v1` and `v1alpha` (the same messages): what grpcurl and grpcui ask. */
-import type { ServerDuplexStream, ServiceDefinition, UntypedServiceImplementation } from '@grpc/grpc-js';
-import { STATUS, type StatusCode, toServeError } from '#mesh/errors.ts';
+import { STATUS, type StatusCode } from '#mesh/errors.ts';
 import { loadFileDescriptors } from '#proto/file-descriptors.ts';
 import { WIRE, WireReader, WireWriter } from '#proto/wire.ts';
 import { createDescriptorIndex, type DescriptorIndex } from './descriptor-index.ts';
-import { rawService } from './service-definition.ts';
-import { statusOf } from './unary.ts';
-
-/** One definition for each version of the protocol; both take the same implementation. */
-export interface ReflectionService {
-  readonly definitions: readonly ServiceDefinition[];
-  readonly implementation: UntypedServiceImplementation;
-}
+import type { BidiMethod, GrpcService } from './port.ts';
 
 type Question =
   | { readonly type: 'file'; readonly name: string }
@@ -26,8 +18,8 @@ const REQUEST = { host: 1, file: 3, symbol: 4, extension: 5, extensionNumbers: 6
 const RESPONSE = { validHost: 1, originalRequest: 2, files: 4, extensionNumbers: 5, services: 6, error: 7 } as const;
 const VERSIONS = ['grpc.reflection.v1', 'grpc.reflection.v1alpha'] as const;
 
-/** Makes the service. `services` are the names of those the server offers. */
-export function createReflectionService(services: readonly string[]): ReflectionService {
+/** Makes the service, once for each version of the protocol. `services` are the names of those the server offers besides. */
+export function createReflectionServices(services: readonly string[]): readonly GrpcService[] {
   const listed = [...services, ...VERSIONS.map((version) => `${version}.ServerReflection`)].sort();
   let index: DescriptorIndex | undefined;
 
@@ -37,26 +29,19 @@ export function createReflectionService(services: readonly string[]): Reflection
     return index;
   }
 
-  return {
-    definitions: VERSIONS.map((version) => rawService(`${version}.ServerReflection`, { ServerReflectionInfo: 'both' })),
-    implementation: {
-      ServerReflectionInfo(call: ServerDuplexStream<Buffer, Uint8Array>) {
-        let failed = false;
-        call.on('data', (request: Buffer) => {
-          if (failed) return;
-          try {
-            // An answer is much larger than its question: a client that does not read is not listened to.
-            if (!call.write(answer(request, listed, descriptors()))) call.pause();
-          } catch (caught) {
-            failed = true;
-            call.emit('error', statusOf(toServeError(caught)));
-          }
-        });
-        call.on('drain', () => call.resume());
-        call.on('end', () => call.end());
+  const info: BidiMethod = {
+    streaming: 'both',
+    handle: (call) => ({
+      message(request) {
+        // An answer is much larger than its question: a client that does not read is not listened to.
+        if (!call.write(answer(request, listed, descriptors()))) call.pause();
       },
-    },
+      drained: () => call.resume(),
+      end: () => call.end(),
+      cancelled: () => {},
+    }),
   };
+  return VERSIONS.map((version) => ({ name: `${version}.ServerReflection`, methods: { ServerReflectionInfo: info } }));
 }
 
 function answer(request: Uint8Array, services: readonly string[], index: DescriptorIndex): Uint8Array {

@@ -1,17 +1,20 @@
 /** The gRPC port: TensorFlow Serving's services, our ConfigService, health and reflection. */
-import { Server } from '@grpc/grpc-js';
 import type { Clock } from '#mesh/clock.ts';
-import { ServeError } from '#mesh/errors.ts';
+import { ServeError, toServeError } from '#mesh/errors.ts';
+import type { ByteBudget } from '../byte-budget.ts';
 import type { GatewayCore } from '../core.ts';
 import type { ProtocolEvents } from '../events.ts';
 import type { ExamplesApi } from '../examples-api.ts';
-import { channelOptions } from './channel-arguments.ts';
+import { channelArguments } from './channel-arguments.ts';
 import { createConfigService } from './config-service.ts';
-import { serverCredentials } from './credentials.ts';
+import { serverTls } from './credentials.ts';
+import { createGrpcJsCarrier } from './grpc-js-carrier.ts';
+import { createHeadraceCarrier } from './headrace-carrier.ts';
 import { createHealthService } from './health-service.ts';
 import { createModelService } from './model-service.ts';
+import type { GrpcCarrier } from './port.ts';
 import { createPredictionService } from './prediction-service.ts';
-import { createReflectionService } from './reflection-service.ts';
+import { createReflectionServices } from './reflection-service.ts';
 import { createUnary } from './unary.ts';
 
 /** The gateway's settings that the gRPC port reads, as they stand in `config.ts`. */
@@ -22,6 +25,8 @@ export interface GrpcSettings {
   readonly sslConfigFile: string;
   readonly useAltsCredentials: boolean;
   readonly grpcChannelArguments: string;
+  /** `headrace` or `grpc-js`: what carries the calls. */
+  readonly grpcServer: string;
   readonly enableSignatureMethodNameCheck: boolean;
   readonly enableSerializationAsTensorContent: boolean;
 }
@@ -33,6 +38,10 @@ export interface GrpcServerDeps {
   readonly clock: Clock;
   readonly events: ProtocolEvents;
   readonly settings: GrpcSettings;
+  /** What large messages and answers may take of the gateway's memory. Default: all they like. */
+  readonly budget?: ByteBudget;
+  /** A connection ended by a bug of ours. */
+  readonly onBug: (caught: unknown) => void;
   /** For tests: with port 0, listen on any free port. */
   readonly anyPort?: boolean;
 }
@@ -58,47 +67,51 @@ export async function startGrpcServer(deps: GrpcServerDeps): Promise<GrpcServer>
   if (port === 0 && !anyPort && grpcSocketPath === '') {
     throw new ServeError('INVALID_ARGUMENT', 'At least one of server_options.grpc_port or server_options.grpc_socket_path must be set.');
   }
-  const credentials = serverCredentials(settings);
-  const server = new Server(channelOptions(settings.grpcChannelArguments));
+  const tls = serverTls(settings);
   const unary = createUnary({ clock, events });
   const health = createHealthService({ core, clock, unary });
-  const services = [
+  const own = [
     createPredictionService({ ...deps, unary }),
     createModelService({ core, clock, unary }),
     createConfigService({ core, clock, unary }),
     health,
   ];
-  for (const { definition, implementation } of services) server.addService(definition, implementation);
-  const reflection = createReflectionService(services.map(({ name }) => name));
-  for (const definition of reflection.definitions) server.addService(definition, reflection.implementation);
-
-  const bind = (address: string) =>
-    new Promise<number>((resolve, reject) => {
-      server.bindAsync(address, credentials, (problem, bound) => {
-        if (problem) reject(new ServeError('UNAVAILABLE', `gRPC cannot listen on ${address}: ${problem.message}`, { cause: problem }));
-        else resolve(bound);
-      });
-    });
+  const services = [...own, ...createReflectionServices(own.map(({ name }) => name))];
+  let carrier: GrpcCarrier | undefined;
   let bound: number | null = null;
   try {
-    if (port !== 0 || anyPort) bound = await bind(`${HOST}:${port}`);
-    if (grpcSocketPath !== '') await bind(`unix:${grpcSocketPath}`);
+    const createCarrier = settings.grpcServer === 'grpc-js' ? createGrpcJsCarrier : createHeadraceCarrier;
+    carrier = createCarrier({
+      services,
+      clock,
+      tls,
+      channelArguments: channelArguments(settings.grpcChannelArguments),
+      onBug: deps.onBug,
+      ...(deps.budget === undefined ? {} : { budget: deps.budget }),
+    });
+    if (port !== 0 || anyPort) bound = await listening(`${HOST}:${port}`, carrier.listen(HOST, port));
+    if (grpcSocketPath !== '') await listening(`unix:${grpcSocketPath}`, carrier.listenOn(grpcSocketPath));
   } catch (caught) {
     health[Symbol.dispose]();
-    server.forceShutdown();
+    await carrier?.close(0);
     throw caught;
   }
+  const opened = carrier;
 
   return {
     port: bound,
-    [Symbol.asyncDispose]: () =>
-      new Promise((resolve) => {
-        health[Symbol.dispose]();
-        const force = clock.schedule(SHUTDOWN_MS, () => server.forceShutdown());
-        server.tryShutdown(() => {
-          force[Symbol.dispose]();
-          resolve();
-        });
-      }),
+    async [Symbol.asyncDispose]() {
+      health[Symbol.dispose]();
+      await opened.close(SHUTDOWN_MS);
+    },
   };
+}
+
+async function listening<Bound>(address: string, bound: Promise<Bound>): Promise<Bound> {
+  try {
+    return await bound;
+  } catch (caught) {
+    const { message } = toServeError(caught);
+    throw new ServeError('UNAVAILABLE', `gRPC cannot listen on ${address}: ${message}`, { cause: caught });
+  }
 }

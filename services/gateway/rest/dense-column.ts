@@ -42,6 +42,9 @@ export class DenseColumn {
   readonly strings: Uint8Array[] = [];
   count = 0;
   #view: DataView | undefined;
+  /** Where the innermost list that is open began, in elements, and how many of its siblings the last run of numbers passed before it. */
+  listStart = 0;
+  listsPassed = 0;
   /** The number that `scanLongNumber` found last. */
   scanned = 0.5;
   /** Instances that gave this column a value. */

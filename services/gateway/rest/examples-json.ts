@@ -55,28 +55,21 @@ function readExample(tape: JsonTape, object: number): Uint8Array {
   return encodeExample(features);
 }
 
+/** Integers up to this many characters are exact as numbers. */
+const EXACT_DIGITS = 15;
+
 class FeatureBuilder {
   readonly #name: string;
-  readonly #bytes: Uint8Array[] = [];
-  readonly #floats: number[] = [];
-  readonly #integers: bigint[] = [];
   #kind: Feature['kind'] = 'unset';
+  /** Of the type that the kind says. */
+  #values: (Uint8Array | number | bigint)[] = [];
 
   constructor(name: string) {
     this.#name = name;
   }
 
   get feature(): Feature {
-    switch (this.#kind) {
-      case 'bytes':
-        return { kind: 'bytes', values: this.#bytes };
-      case 'float':
-        return { kind: 'float', values: this.#floats };
-      case 'int64':
-        return { kind: 'int64', values: this.#integers };
-      default:
-        return { kind: 'unset' };
-    }
+    return { kind: this.#kind, values: this.#values } as Feature;
   }
 
   /** Adds a value; its type decides the feature's kind, or must agree with it. */
@@ -84,21 +77,23 @@ class FeatureBuilder {
     const kind = tape.kind(entry);
     if (kind === 'true' || kind === 'false') {
       this.#become('int64');
-      this.#integers.push(kind === 'true' ? 1n : 0n);
+      this.#values.push(kind === 'true' ? 1 : 0);
     } else if (kind === 'integer') {
       this.#become('int64');
-      const value = tape.integer(entry);
-      if (!fitsInt64(value)) throw invalid(`Feature: ${this.#name} has uint64_t element. Only int64_t is supported.`);
-      this.#integers.push(value);
+      const text = tape.numberText(entry);
+      if (text.length > EXACT_DIGITS && !fitsInt64(BigInt(text))) {
+        throw invalid(`Feature: ${this.#name} has uint64_t element. Only int64_t is supported.`);
+      }
+      this.#values.push(text.length > EXACT_DIGITS ? BigInt(text) : Number(text));
     } else if (kind === 'double') {
       this.#become('float');
-      this.#floats.push(tape.number(entry));
+      this.#values.push(tape.number(entry));
     } else if (kind === 'string') {
       this.#become('bytes');
-      this.#bytes.push(tape.string(entry));
+      this.#values.push(tape.string(entry));
     } else if (isBase64Object(tape, entry)) {
       this.#become('bytes');
-      this.#bytes.push(base64Of(tape, entry));
+      this.#values.push(base64Of(tape, entry));
     } else {
       throw invalid(`Feature: ${this.#name} has element with unexpected JSON type: ${jsonTypeName(tape, entry)}`);
     }

@@ -1,11 +1,11 @@
 /** TensorFlow Serving's REST calls, from a parsed target and a whole body to an answer. */
-import type { IncomingMessage } from 'node:http';
 import { ServeError } from '#mesh/errors.ts';
 import { DEFAULT_SIGNATURE, type Signature } from '#mesh/signature.ts';
 import type { NamedTensors } from '#mesh/tensor.ts';
 import type { ResolvedServable } from '../core.ts';
 import { metadataDocument, statusDocument } from './documents.ts';
 import { decodeExamples } from './examples-json.ts';
+import type { RequestHeaders } from './exchange.ts';
 import { encodePredict } from './predict-answer.ts';
 import { decodePredict } from './predict-json.ts';
 import { decodeRawPredict, encodeRawOutputs, TENSORS_HEADER } from './raw-tensors.ts';
@@ -20,16 +20,17 @@ type DocumentTarget = Extract<Target, { type: 'status' | 'metadata' }>;
 
 /** An inference under way. */
 export interface PendingReply {
-  /** Rejects with ServeError. */
-  readonly answer: Promise<Reply>;
-  /** The client has gone: drops the request wherever it is. `answer` then rejects with CANCELLED. */
+  /** The client has gone: drops the request wherever it is, which then ends with CANCELLED. */
   cancel(): void;
 }
 
+/** Hears what became of an inference, once: a reply, or without one what was thrown. A callback and not a promise: one is made for every request. */
+export type OnReply = (reply: Reply | undefined, caught: unknown) => void;
+
 /** What the server does with a target. */
 export interface ModelApi {
-  /** Starts an inference. May throw ServeError instead of returning. */
-  infer(target: InferenceTarget, body: Buffer, request: IncomingMessage): PendingReply;
+  /** Starts an inference. May throw ServeError instead of returning; else calls `done`, perhaps before it returns. */
+  infer(target: InferenceTarget, body: Buffer, headers: RequestHeaders, done: OnReply): PendingReply;
   /** Status or metadata of a model. Throws ServeError. */
   document(target: DocumentTarget): Reply;
 }
@@ -69,7 +70,7 @@ export function createModelApi(deps: Pick<RestServerDeps, 'core' | 'clock' | 'se
     return core.resolve(model, version);
   }
 
-  function predict(target: InferenceTarget, body: Buffer, request: IncomingMessage): PendingReply {
+  function predict(target: InferenceTarget, body: Buffer, headers: RequestHeaders, done: OnReply): PendingReply {
     let servable: ResolvedServable | undefined;
     const signatureFor = (name: string): Signature => {
       servable ??= resolve(target);
@@ -78,7 +79,7 @@ export function createModelApi(deps: Pick<RestServerDeps, 'core' | 'clock' | 'se
       if (signature === undefined) throw new ServeError('INVALID_ARGUMENT', `Serving signature name: "${key}" not found in signature def`);
       return signature;
     };
-    const { signatureName, signature, inputs, format } = decode(request, body, signatureFor);
+    const { signatureName, signature, inputs, format } = decode(headers, body, signatureFor);
     if (servable === undefined) throw new Error('a body was decoded without a signature (this is a bug)');
     const complete = validateInputs(signature, inputs);
     const pending = core.infer({
@@ -88,19 +89,27 @@ export function createModelApi(deps: Pick<RestServerDeps, 'core' | 'clock' | 'se
       inputs: complete,
       outputs: outputsOf(signature),
       deadlineMs: clock.now() + settings.timeoutMs,
-      traceparent: traceparentOf(request),
+      traceparent: traceparentOf(headers),
     });
     const version = versionHeader(servable);
-    const wantsRaw = request.headers.accept?.includes(RAW_TYPE) ?? false;
-    const answer = pending.answer.then(({ outputs }): Reply => {
-      if (!wantsRaw) return jsonReply(200, encodePredict(outputs, format), version);
-      const raw = encodeRawOutputs(outputs);
-      return { status: 200, contentType: RAW_TYPE, body: raw.body, headers: { ...version, [TENSORS_HEADER]: raw.header } };
-    });
-    return { answer, cancel: () => pending.cancel() };
+    const wantsRaw = typeof headers.accept === 'string' && headers.accept.includes(RAW_TYPE);
+    pending.whenSettled(
+      ({ outputs }) => {
+        let reply: Reply | undefined;
+        let problem: unknown;
+        try {
+          reply = wantsRaw ? rawReply(outputs, version) : jsonReply(200, encodePredict(outputs, format), version);
+        } catch (caught) {
+          problem = caught;
+        }
+        done(reply, problem);
+      },
+      (error) => done(undefined, error),
+    );
+    return pending;
   }
 
-  function classifyOrRegress(target: InferenceTarget, body: Buffer, request: IncomingMessage): PendingReply {
+  function classifyOrRegress(target: InferenceTarget, body: Buffer, headers: RequestHeaders, done: OnReply): PendingReply {
     const decoded = decodeExamples(body);
     const servable = resolve(target);
     const call = {
@@ -108,23 +117,25 @@ export function createModelApi(deps: Pick<RestServerDeps, 'core' | 'clock' | 'se
       signatureName: decoded.signatureName,
       examples: decoded.examples,
       deadlineMs: clock.now() + settings.timeoutMs,
-      traceparent: traceparentOf(request),
+      traceparent: traceparentOf(headers),
     };
     const version = versionHeader(servable);
+    const failed = (error: unknown) => done(undefined, error);
     if (target.method === 'classify') {
       const pending = examples.classify(call);
-      return {
-        answer: pending.answer.then((results) => jsonReply(200, encodeClassifications(results), version)),
-        cancel: () => pending.cancel(),
-      };
+      pending.answer
+        .then((results) => jsonReply(200, encodeClassifications(results), version))
+        .then((reply) => done(reply, undefined), failed);
+      return pending;
     }
     const pending = examples.regress(call);
-    return { answer: pending.answer.then((values) => jsonReply(200, encodeRegressions(values), version)), cancel: () => pending.cancel() };
+    pending.answer.then((values) => jsonReply(200, encodeRegressions(values), version)).then((reply) => done(reply, undefined), failed);
+    return pending;
   }
 
   return {
-    infer: (target, body, request) =>
-      target.method === 'predict' ? predict(target, body, request) : classifyOrRegress(target, body, request),
+    infer: (target, body, headers, done) =>
+      target.method === 'predict' ? predict(target, body, headers, done) : classifyOrRegress(target, body, headers, done),
     document(target) {
       const { model, version } = target;
       if (model === '') throw new ServeError('INVALID_ARGUMENT', 'Missing model name in request.');
@@ -146,11 +157,11 @@ interface Decoded {
 }
 
 /** A body of JSON, or raw bytes when both headers say so. */
-function decode(request: IncomingMessage, body: Buffer, signatureFor: (name: string) => Signature): Decoded {
-  const header = request.headers[TENSORS_HEADER];
-  if (typeof header !== 'string' || !(request.headers['content-type'] ?? '').startsWith(RAW_TYPE)) {
+function decode(headers: RequestHeaders, body: Buffer, signatureFor: (name: string) => Signature): Decoded {
+  const header = headers[TENSORS_HEADER];
+  const contentType = headers['content-type'];
+  if (typeof header !== 'string' || typeof contentType !== 'string' || !contentType.startsWith(RAW_TYPE))
     return decodePredict(body, signatureFor);
-  }
   const { signatureName, inputs } = decodeRawPredict(header, body);
   return {
     signatureName: signatureName === '' ? DEFAULT_SIGNATURE : signatureName,
@@ -160,7 +171,11 @@ function decode(request: IncomingMessage, body: Buffer, signatureFor: (name: str
   };
 }
 
-function traceparentOf(request: IncomingMessage): string {
-  const { traceparent } = request.headers;
+function rawReply(outputs: NamedTensors, version: Readonly<Record<string, string>>): Reply {
+  const { body, header } = encodeRawOutputs(outputs);
+  return { status: 200, contentType: RAW_TYPE, body, headers: { ...version, [TENSORS_HEADER]: header } };
+}
+
+function traceparentOf({ traceparent }: RequestHeaders): string {
   return typeof traceparent === 'string' ? traceparent : '';
 }

@@ -42,7 +42,11 @@ export function encodeRawOutputs(outputs: NamedTensors): { readonly header: stri
     /[^\x20-\x7e]/g,
     (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
   );
-  return { header, body: Buffer.concat([...outputs.values()].map(({ bytes }) => bytes)) };
+  const parts = [...outputs.values()].map(({ bytes }) => bytes);
+  const [only] = parts;
+  // A lone output leaves as it is: its bytes are nobody else's any more.
+  if (parts.length === 1 && only !== undefined) return { header, body: Buffer.from(only.buffer, only.byteOffset, only.byteLength) };
+  return { header, body: Buffer.concat(parts) };
 }
 
 interface HeaderItem {
@@ -86,6 +90,8 @@ function readTensor(item: HeaderItem, body: Uint8Array, start: number): Tensor {
       throw new ServeError('INVALID_ARGUMENT', `${TENSORS_HEADER}: input "${name}": ${String(cause)}`, { cause });
     }
   }
+  // A runtime would compute with the byte itself.
+  if (dtype === 'bool' && bytes.some((byte) => byte > 1)) throw invalid(`input "${name}" of DT_BOOL has a byte that is neither 0 nor 1`);
   return { dtype, shape, bytes };
 }
 

@@ -13,7 +13,7 @@ export interface Reply {
 
 const NO_BODY = Buffer.alloc(0);
 /** Beyond this, copying a body costs more than gathering it. */
-const SMALL_BODY_BYTES = 8192;
+export const SMALL_BODY_BYTES = 8192;
 
 /** An answer of JSON. */
 export function jsonReply(status: number, body: string | Buffer, headers?: Readonly<Record<string, string>>): Reply {

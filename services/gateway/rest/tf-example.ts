@@ -1,48 +1,66 @@
 /** A minimal writer of `tf.Example`, enough for what JSON can say. Two of them put together read as one merged message. */
-import { utf8 } from '#mesh/bytes.ts';
+import { varintBytes, WireWriter } from '#proto/wire.ts';
 
 /** The values of one feature. */
 export type Feature =
   | { readonly kind: 'bytes'; readonly values: readonly Uint8Array[] }
   | { readonly kind: 'float'; readonly values: readonly number[] }
-  | { readonly kind: 'int64'; readonly values: readonly bigint[] }
+  | { readonly kind: 'int64'; readonly values: readonly (number | bigint)[] }
   /** A feature without values has no kind. */
   | { readonly kind: 'unset' };
 
-/** Serializes `Example { features { feature { key value } … } }`. */
+/** Serializes `Example { features { feature { key value } … } }`, in one pass: an example may have hundreds of thousands of features. */
 export function encodeExample(features: ReadonlyMap<string, Feature>): Uint8Array {
-  const entries = [...features].map(([name, feature]) => field(1, Buffer.concat([field(1, utf8(name)), field(2, encodeFeature(feature))])));
-  return field(1, Buffer.concat(entries));
+  const writer = new WireWriter(64 + FEATURE_BYTES * features.size);
+  writer.delimited(
+    1,
+    () => {
+      for (const [name, feature] of features) {
+        writer.delimited(1, () => {
+          writer.stringField(1, name);
+          writer.delimited(2, () => writeFeature(writer, feature));
+        });
+      }
+    },
+    FEATURE_BYTES * features.size,
+  );
+  return writer.finish();
 }
 
-function encodeFeature(feature: Feature): Uint8Array {
+/** A guess: a short name and one number. */
+const FEATURE_BYTES = 24;
+
+function writeFeature(writer: WireWriter, feature: Feature): void {
   switch (feature.kind) {
     case 'bytes':
-      return field(1, Buffer.concat(feature.values.map((value) => field(1, value))));
+      writer.delimited(1, () => {
+        for (const value of feature.values) writer.bytesField(1, value);
+      });
+      return;
     case 'float': {
-      const packed = Buffer.alloc(feature.values.length * 4);
-      feature.values.forEach((value, index) => void packed.writeFloatLE(Math.fround(value), index * 4));
-      return field(2, field(1, packed));
+      const bytes = 4 * feature.values.length;
+      writer.delimited(
+        2,
+        () =>
+          writer.delimited(
+            1,
+            () => {
+              for (const value of feature.values) writer.float(value);
+            },
+            bytes,
+          ),
+        bytes + varintBytes(bytes) + 1,
+      );
+      return;
     }
     case 'int64':
-      return field(3, field(1, Buffer.concat(feature.values.map((value) => varint(BigInt.asUintN(64, value))))));
+      writer.delimited(3, () =>
+        writer.delimited(1, () => {
+          for (const value of feature.values) writer.int64(value);
+        }),
+      );
+      return;
     case 'unset':
-      return new Uint8Array(0);
+      return;
   }
-}
-
-/** A length-delimited field. */
-function field(number: number, payload: Uint8Array): Buffer {
-  return Buffer.concat([Uint8Array.of((number << 3) | 2), varint(BigInt(payload.byteLength)), payload]);
-}
-
-function varint(value: bigint): Uint8Array {
-  const bytes: number[] = [];
-  let rest = value;
-  while (rest > 127n) {
-    bytes.push(Number(rest & 127n) | 128);
-    rest >>= 7n;
-  }
-  bytes.push(Number(rest));
-  return Uint8Array.from(bytes);
 }

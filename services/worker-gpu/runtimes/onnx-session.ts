@@ -74,9 +74,7 @@ interface ModelSource {
 /** The file itself; its bytes when functions are added, when its weights lie elsewhere, and, guarded, when it has operators that could end the process. */
 async function guardedSource(path: string, remarks: string[], { functions, weightsFolder }: ModelAdditions): Promise<ModelSource> {
   if (path.endsWith('.ort')) {
-    remarks.push(
-      `${path}: an .ort file cannot be guarded against integer division by -1 that traps, nor its recurrent operators against empty axes`,
-    );
+    remarks.push(`${path}: an .ort file cannot be guarded against integer division by -1 nor against empty axes`);
     return { path, bytes: undefined, weightsFolder: dirname(path) };
   }
   const added = (model: Uint8Array) => (functions === undefined ? model : Buffer.concat([model, functions]));

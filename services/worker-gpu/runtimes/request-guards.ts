@@ -20,7 +20,7 @@ export function guardRequests(model: Uint8Array): GuardedModel {
     model: filled.model,
     guarded: divisions.guarded + filled.guarded,
     remarks: [
-      ...divisions.unknown.map((output) => `the division that gives ${output} is not guarded, its element type is unknown`),
+      ...divisions.unknown.map((output) => `the division that gives ${output} is not guarded: its operator set is too old`),
       ...filled.unguarded.map((output) => `the operator that gives ${output} is not guarded against empty axes`),
     ],
   };

@@ -67,14 +67,16 @@ const lenientSignature: Signature = {
   inputs: { x: { dtype: 'float', shape: [-1], accepts: null, tensorName: 'x:0', default: FOUR } },
 };
 
+export interface GrpcMeshOptions {
+  readonly settings?: Partial<GrpcSettings>;
+  readonly fault?: Fault;
+  readonly answerRegistry?: (question: RegistryQuestion) => RegistryAnswer;
+}
+
+export type GrpcMesh = Awaited<ReturnType<typeof startGrpcMesh>>;
+
 /** Starts everything. `settings` are the server's; the port is any free one. */
-export async function startGrpcMesh(
-  options: {
-    readonly settings?: Partial<GrpcSettings>;
-    readonly fault?: Fault;
-    readonly answerRegistry?: (question: RegistryQuestion) => RegistryAnswer;
-  } = {},
-) {
+export async function startGrpcMesh(options: GrpcMeshOptions = {}) {
   const clock = createSystemClock();
   const telemetry = createSilentTelemetry();
   const broker = createMemoryBroker();
@@ -118,6 +120,7 @@ export async function startGrpcMesh(
   });
   await routing.whenKnown;
   await settle();
+  const bugs: unknown[] = [];
   const server = stack.use(
     await startGrpcServer({
       core,
@@ -125,12 +128,14 @@ export async function startGrpcMesh(
       clock,
       events: events.grpc,
       anyPort: true,
+      onBug: (caught) => bugs.push(caught),
       settings: {
         port: 0,
         grpcSocketPath: '',
         sslConfigFile: '',
         useAltsCredentials: false,
         grpcChannelArguments: '',
+        grpcServer: 'headrace',
         enableSignatureMethodNameCheck: false,
         enableSerializationAsTensorContent: false,
         ...options.settings,
@@ -144,6 +149,8 @@ export async function startGrpcMesh(
     telemetry,
     client,
     server,
+    /** What went wrong that is a bug: nothing should. */
+    bugs,
     [Symbol.asyncDispose]: () => stack.disposeAsync(),
   };
 }

@@ -1,7 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { type Client, status } from '@grpc/grpc-js';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { callRaw, rawClient, startGrpcMesh } from './grpc-mesh.ts';
+import { callRaw, type GrpcMesh, type GrpcMeshOptions, rawClient, startGrpcMesh as startMesh } from './grpc-mesh.ts';
 
 /** One recorded call of the real server. */
 interface Recorded {
@@ -31,24 +31,28 @@ const OWN_WORDS: Readonly<Record<string, string>> = { 'mlp wrong inner dim': 'in
 
 const replayed = recorded.filter(({ note }) => !NEEDS_MODEL.has(note) && !NEEDS_SIGNATURES.test(note));
 
-(recorded.length === 0 ? describe.skip : describe)('what TensorFlow Serving answered (skipped without ../shared/conformance)', () => {
-  let mesh: Awaited<ReturnType<typeof startGrpcMesh>>;
-  let client: Client;
-  beforeAll(async () => {
-    mesh = await startGrpcMesh();
-    client = rawClient(`127.0.0.1:${mesh.port}`);
-  });
-  afterAll(async () => {
-    client.close();
-    await mesh[Symbol.asyncDispose]();
-  });
+describe.each(['headrace', 'grpc-js'])('over %s:', (grpcServer) => {
+  const startGrpcMesh = (options: GrpcMeshOptions = {}) => startMesh({ ...options, settings: { grpcServer, ...options.settings } });
 
-  test.each(replayed.map((one, line) => [`${line}: ${one.note}`, one] as const))(
-    '%s is answered the same',
-    async (_, { note, method, req, code, resp, details }) => {
-      const outcome = await callRaw(client, method, Buffer.from(req, 'base64'));
-      expect({ code: status[outcome.code], details: outcome.details }).toEqual({ code, details: OWN_WORDS[note] ?? details ?? '' });
-      if (resp !== undefined) expect(outcome.response?.toString('base64')).toBe(resp);
-    },
-  );
+  (recorded.length === 0 ? describe.skip : describe)('what TensorFlow Serving answered (skipped without ../shared/conformance)', () => {
+    let mesh: GrpcMesh;
+    let client: Client;
+    beforeAll(async () => {
+      mesh = await startGrpcMesh();
+      client = rawClient(`127.0.0.1:${mesh.port}`);
+    });
+    afterAll(async () => {
+      client.close();
+      await mesh[Symbol.asyncDispose]();
+    });
+
+    test.each(replayed.map((one, line) => [`${line}: ${one.note}`, one] as const))(
+      '%s is answered the same',
+      async (_, { note, method, req, code, resp, details }) => {
+        const outcome = await callRaw(client, method, Buffer.from(req, 'base64'));
+        expect({ code: status[outcome.code], details: outcome.details }).toEqual({ code, details: OWN_WORDS[note] ?? details ?? '' });
+        if (resp !== undefined) expect(outcome.response?.toString('base64')).toBe(resp);
+      },
+    );
+  });
 });

@@ -66,8 +66,10 @@ export function createComputingCore(models: Readonly<Record<string, ComputingMod
           timings: { queuedMs: 0, executedMs: 0, batchRows: 1, workerId: 'worker-1' as MemberId },
         };
       });
+      const answer = Promise.race([computed, dropped]);
       return {
-        answer: Promise.race([computed, dropped]),
+        answer,
+        whenSettled: (onResult, onError) => void answer.then(onResult, onError),
         cancel: () => {
           cancelled.push(request);
           drop(new ServeError('CANCELLED', 'cancelled'));

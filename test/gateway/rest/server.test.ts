@@ -105,7 +105,8 @@ describe('the REST server', () => {
     const { server, finished } = await start({ bodyTimeoutMs: 1000 }, clock);
     const { socket, received, closed } = await open(server.port);
     socket.write(`POST ${PREDICT} HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{"inst`);
-    await eventually(() => clock.sleepers > 0);
+    // One looks at connections that wait, the other at the body.
+    await eventually(() => clock.sleepers > 1);
     await clock.advance(2000);
     await closed;
     expect(received()).toMatch(/^HTTP\/1\.1 408 [\s\S]*Connection: close[\s\S]*rest_api_body_timeout_in_ms/);
@@ -117,7 +118,8 @@ describe('the REST server', () => {
     const { server } = await start({ bodyTimeoutMs: 1000 }, clock);
     const { socket, until } = await open(server.port);
     socket.write(`POST ${PREDICT} HTTP/1.1\r\nHost: x\r\nContent-Length: ${BODY.length}\r\n\r\n`);
-    await eventually(() => clock.sleepers > 0);
+    // One looks at connections that wait, the other at the body.
+    await eventually(() => clock.sleepers > 1);
     for (const letter of BODY) {
       socket.write(letter);
       await new Promise((resolve) => setImmediate(resolve));

@@ -92,6 +92,20 @@ describe('the linear-time machine', () => {
   });
 });
 
+describe('a pattern that would take JavaScript for ever', () => {
+  test('of many optional pieces is matched by the machine', () => {
+    expect(wholeMatcher(compileRegex('a?'.repeat(60)))('a'.repeat(61))).toBe(false);
+    expect(wholeMatcher(compileRegex('a?'.repeat(60)))('a'.repeat(60))).toBe(true);
+  });
+
+  test('of groups in groups without end is refused, and those that people write are not', () => {
+    const nested = (depth: number) => `${'('.repeat(depth)}a${')'.repeat(depth)}`;
+    expect(() => compileRegex(nested(50_000))).toThrow(/groups nested deeper than 250/);
+    expect(() => compileRegex(nested(50_000).replaceAll('(', '(?:'))).toThrow(/groups nested deeper than 250/);
+    expect(wholeMatcher(compileRegex(nested(200)))('a')).toBe(true);
+  });
+});
+
 test('any bytes survive as text', () => {
   fc.assert(
     fc.property(fc.uint8Array({ maxLength: 40 }), (bytes) => {

@@ -80,4 +80,25 @@ describe('readSortedTable', () => {
     );
     expect(() => readSortedTable('x.index', bytes)).toThrow(/out of order/);
   });
+
+  test('refuses an index that names one block again and again, which would be read as often', () => {
+    const none = Uint8Array.of(0, 0, 0, 0);
+    const handle = Uint8Array.of(0, none.byteLength);
+    const index = Buffer.concat([...['a', 'b'].map((name) => Buffer.concat([Uint8Array.of(0, 1, 2), Buffer.from(name), handle])), none]);
+    const stored = (block: Uint8Array) => {
+      const withType = Buffer.concat([block, Uint8Array.of(0)]);
+      return Buffer.concat([withType, fixed32(masked(withType))]);
+    };
+    const footer = new Uint8Array(48);
+    footer.set([...handle, stored(none).byteLength, index.byteLength]);
+    footer.set(one.subarray(one.byteLength - 8), 40);
+    expect(() => readSortedTable('x.index', new Uint8Array(Buffer.concat([stored(none), stored(index), footer])))).toThrow(
+      /the blocks of the table are out of order/,
+    );
+  });
+
+  test('refuses a key longer than any name, before its entries share it thousands of times', () => {
+    const bytes = writeSortedTable([['k'.repeat(20_000), new Uint8Array(1)]], { blockBytes: 1, restartInterval: 1, compression: 'none' });
+    expect(() => readSortedTable('x.index', bytes)).toThrow(/the key at byte 0 has 20000 bytes, at most 16384 are read/);
+  });
 });
