@@ -92,6 +92,8 @@ export interface BatchFrame {
   readonly executeRows: number;
   /** Pad inner dimensions to the largest in the batch (`pad_variable_length_inputs`). */
   readonly padRagged: boolean;
+  /** Its one request may have ended a worker: it is executed while nothing else is, whoever sent that, and the worker says when it begins. */
+  readonly alone: boolean;
   readonly parts: readonly BatchPart[];
 }
 
@@ -128,12 +130,17 @@ export interface AnswerFrame {
   readonly answers: readonly Answer[];
 }
 
+const OUTCOMES = ['answered', 'refused', 'begun'] as const;
+
 /** A worker returns the ready token of a batch: the batch is done (answered) or was never started. */
 export interface ReadyFrame {
   readonly workerId: MemberId;
   readonly batchId: BatchId;
-  /** `answered`: the worker answered every part. `refused`: the worker does not serve this servable (any more); nothing was executed. */
-  readonly outcome: 'answered' | 'refused';
+  /**
+   * `answered`: the worker answered every part. `refused`: the worker does not serve this servable (any more); nothing was executed. `begun`: a
+   * batch that must be alone is executed from now on, and its token comes later.
+   */
+  readonly outcome: (typeof OUTCOMES)[number];
 }
 
 /** Encodes a frame of requests. */
@@ -207,6 +214,10 @@ export function decodeCancel(bytes: Uint8Array): CancelFrame {
   return { gatewayId: memberId(reader.text()), requestIds: list(reader, () => reader.f64() as RequestId) };
 }
 
+/** Bits of a batch's flags. */
+const PAD_RAGGED = 1;
+const ALONE = 2;
+
 /** Encodes a batch. */
 export function encodeBatch(frame: BatchFrame): Uint8Array {
   let size = 256;
@@ -220,7 +231,7 @@ export function encodeBatch(frame: BatchFrame): Uint8Array {
   texts(writer, frame.outputs);
   writer
     .u32(frame.executeRows)
-    .u8(frame.padRagged ? 1 : 0)
+    .u8((frame.padRagged ? PAD_RAGGED : 0) | (frame.alone ? ALONE : 0))
     .u32(frame.parts.length);
   let gatewayId: MemberId | undefined;
   for (const part of frame.parts) {
@@ -242,30 +253,31 @@ export function encodeBatch(frame: BatchFrame): Uint8Array {
 export function decodeBatch(bytes: Uint8Array): BatchFrame {
   const reader = open(bytes);
   const gatewayIdOf = createIdRepeater();
-  return {
-    batcherId: memberId(reader.text()),
-    batchId: reader.f64() as BatchId,
-    servable: { name: reader.text(), version: reader.f64() },
-    signature: reader.text(),
-    outputs: readTexts(reader),
-    executeRows: reader.u32(),
-    padRagged: reader.u8() === 1,
-    parts: list(
-      reader,
-      (): BatchPart => ({
-        gatewayId: gatewayIdOf(reader.text()),
-        requestId: reader.f64() as RequestId,
-        rowStart: reader.u32(),
-        rowCount: reader.u32(),
-        totalRows: reader.u32(),
-        budgetMs: span(reader.f64()),
-        queuedMs: span(reader.f64()),
-        traceparent: reader.text(),
-        callers: readCallers(reader),
-        body: reader.bytes(),
-      }),
-    ),
-  };
+  const batcherId = memberId(reader.text());
+  const batchId = reader.f64() as BatchId;
+  const servable: ServableId = { name: reader.text(), version: reader.f64() };
+  const signature = reader.text();
+  const outputs = readTexts(reader);
+  const executeRows = reader.u32();
+  const flags = reader.u8();
+  const parts = list(
+    reader,
+    (): BatchPart => ({
+      gatewayId: gatewayIdOf(reader.text()),
+      requestId: reader.f64() as RequestId,
+      rowStart: reader.u32(),
+      rowCount: reader.u32(),
+      totalRows: reader.u32(),
+      budgetMs: span(reader.f64()),
+      queuedMs: span(reader.f64()),
+      traceparent: reader.text(),
+      callers: readCallers(reader),
+      body: reader.bytes(),
+    }),
+  );
+  const padRagged = (flags & PAD_RAGGED) !== 0;
+  const alone = (flags & ALONE) !== 0;
+  return { batcherId, batchId, servable, signature, outputs, executeRows, padRagged, alone, parts };
 }
 
 /** Encodes answers. */
@@ -326,17 +338,17 @@ export function decodeAnswers(bytes: Uint8Array): AnswerFrame {
 
 /** Encodes the return of a token. */
 export function encodeReady(frame: ReadyFrame): Uint8Array {
-  return begin(64)
-    .text(frame.workerId)
-    .f64(frame.batchId)
-    .u8(frame.outcome === 'answered' ? 0 : 1)
-    .finish();
+  return begin(64).text(frame.workerId).f64(frame.batchId).u8(OUTCOMES.indexOf(frame.outcome)).finish();
 }
 
 /** Decodes the return of a token. */
 export function decodeReady(bytes: Uint8Array): ReadyFrame {
   const reader = open(bytes);
-  return { workerId: memberId(reader.text()), batchId: reader.f64() as BatchId, outcome: reader.u8() === 0 ? 'answered' : 'refused' };
+  const workerId = memberId(reader.text());
+  const batchId = reader.f64() as BatchId;
+  const outcome = OUTCOMES[reader.u8()];
+  if (outcome === undefined) throw new ServeError('DATA_LOSS', 'a batch came back with an unknown outcome');
+  return { workerId, batchId, outcome };
 }
 
 /**

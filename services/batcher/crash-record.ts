@@ -1,6 +1,5 @@
 import type { MemberId } from '#mesh/ids.ts';
 import type { Silence } from '#mesh/presence.ts';
-import { pickOwner } from '#mesh/rendezvous.ts';
 
 /** Crashes older than this no longer count towards a quarantine. */
 export const CRASH_WINDOW_MS = 60_000;
@@ -10,10 +9,6 @@ const TOGETHER_MS = 300;
 const KEPT_MS = 10_000;
 /** What a loss says against the requests that a worker was executing, and how much proves it. */
 const WEIGHT = { alone: 2, together: 1, proof: 4 } as const;
-
-/** Turns that batchers take after a loss, and how long one is: a request that harms nobody is done by then. */
-const TURNS = ['0', '1', '2', '3', '4', '5', '6', '7'] as const;
-const TURN_MS = 40;
 
 /** A worker was lost while it executed something. */
 export interface Crash {
@@ -56,14 +51,6 @@ export function createLosses(): Losses {
       return crash;
     },
   };
-}
-
-/**
- * How long a batcher waits after a loss before it tries suspects, in ms. All batchers hear of a loss at once, and none knows whom the others try
- * alone on the same worker: by chance, drawn from its id and the instant, they come one after the other.
- */
-export function suspectTurnMs(batcherId: MemberId, nowMs: number): number {
-  return TURN_MS * Number(pickOwner(`${batcherId} ${nowMs}`, TURNS) ?? 0);
 }
 
 /** The crashes of a request with one more; each counts once, however many parts of the request were with the worker. */

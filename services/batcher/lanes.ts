@@ -7,7 +7,7 @@ import type { Tracing } from '#mesh/telemetry.ts';
 import { type Refusal, refusalOf } from './admission.ts';
 import { type CloseReason, type LaneSnapshot, nextAction } from './batch-policy.ts';
 import type { BatcherSettings } from './config.ts';
-import { type Crash, createLosses, suspectTurnMs, withCrash } from './crash-record.ts';
+import { type Crash, createLosses, withCrash } from './crash-record.ts';
 import type { BatcherEvents, RequeueReason } from './events.ts';
 import { type FormOptions, formBatch, overdueRefusal } from './form-batch.ts';
 import { callersBytes, type GatewayBook, type HeldRequest, type Piece } from './held-request.ts';
@@ -121,8 +121,6 @@ export function createLanes(options: LanesOptions): Lanes {
   let connected = true;
   let reconnectedAtMs = Number.NEGATIVE_INFINITY;
   let recheckAtMs = Number.POSITIVE_INFINITY;
-  /** Suspects wait until then: see `suspectTurnMs`. */
-  let suspectsFromMs = Number.NEGATIVE_INFINITY;
 
   // Arrival.
 
@@ -233,16 +231,12 @@ export function createLanes(options: LanesOptions): Lanes {
   }
 
   /**
-   * Sends the suspects of a servable, each alone on a worker that has nothing else of ours, so that a crash has one cause and takes nobody
-   * along. Workers are kept free for that one by one: the others go on with everybody else's batches.
+   * Sends the suspects of a servable, each alone on a worker that has nothing else of ours and executes nothing of others meanwhile, so that a
+   * crash has one cause and takes nobody along. Workers are kept free for that one by one: the others go on with everybody else's batches.
    */
   function dispatchSuspects(group: LaneGroup, nowMs: number): void {
     const { suspects, reserved } = group;
     if (suspects.queuedPieces === 0 && reserved.size === 0) return;
-    if (suspects.queuedPieces > 0 && nowMs < suspectsFromMs) {
-      wakes.arm(suspects, suspectsFromMs);
-      return;
-    }
     while (suspects.queuedPieces > 0) {
       const slot = slotForSuspect(group);
       if (slot === undefined) break;
@@ -284,7 +278,7 @@ export function createLanes(options: LanesOptions): Lanes {
     const { worker } = slot;
     const solo = reason === 'suspect';
     queuedPieces -= cut ? pieces.length - 1 : pieces.length;
-    const sent: SentBatch = { id: nextBatchId(), slot, lane, pieces, units: unitsOf(rows), sentMs: nowMs, solo };
+    const sent: SentBatch = { id: nextBatchId(), slot, lane, pieces, units: unitsOf(rows), sentMs: nowMs, solo, begun: false };
     batches.set(sent.id, sent);
     lane.pace.sent(sent.units, nowMs);
     slot.inFlight++;
@@ -357,11 +351,12 @@ export function createLanes(options: LanesOptions): Lanes {
     for (const sent of lost) {
       const { group, worker } = sent.slot;
       const excused = worker.draining || !connected || sent.sentMs <= reconnectedAtMs;
+      const company = !sent.solo ? 'shared' : sent.begun ? 'alone' : 'waiting';
       takeBack(sent, 'lost');
       for (const piece of sent.pieces) {
         const { request } = piece;
         if (request.done) continue;
-        const verdict = lossVerdict(request, { group, workerId: worker.id, crash, excused, alone: sent.solo });
+        const verdict = lossVerdict(request, { group, workerId: worker.id, crash, excused, company });
         request.crashes = verdict.crashes;
         if (verdict.type === 'again') again.push(piece);
         else if (verdict.type === 'alone') suspects.push(...suspect(request), piece);
@@ -372,7 +367,6 @@ export function createLanes(options: LanesOptions): Lanes {
       }
     }
     putBack(again, 'worker-lost');
-    if (suspects.length > 0) suspectsFromMs = nowMs + suspectTurnMs(id, nowMs);
     putBack(suspects, 'suspect');
   }
 
@@ -555,6 +549,10 @@ export function createLanes(options: LanesOptions): Lanes {
       // Not ours any more: it was taken for lost before, and its requests went elsewhere.
       if (sent === undefined || sent.slot.worker.id !== workerId) return;
       const { slot, lane, pieces } = sent;
+      if (outcome === 'begun') {
+        sent.begun = true;
+        return;
+      }
       if (outcome === 'refused') {
         // The announcement that it no longer serves this is on its way.
         slot.tokens = 0;

@@ -12,8 +12,8 @@ export interface Loss {
   readonly crash: Crash;
   /** The mesh itself was cut, or the worker was leaving: nobody is to blame. */
   readonly excused: boolean;
-  /** The request was the only one on the worker. */
-  readonly alone: boolean;
+  /** `shared`: others may have been executed with it. `waiting`: it was to be alone, and the worker had not begun. `alone`: nothing else was executed. */
+  readonly company: 'shared' | 'waiting' | 'alone';
 }
 
 /** What becomes of the request. `crashes` are those that it has seen, this one included where it says something. */
@@ -30,9 +30,12 @@ export type LossVerdict =
  * was alone when workers were lost is not tried again. A servable is blamed only for what such a request proves: workers also die of things that
  * no servable did, several at once, and what they were executing must not be quarantined for that.
  */
-export function lossVerdict({ crashes, callers }: HeldRequest, { group, workerId, crash, excused, alone }: Loss): LossVerdict {
+export function lossVerdict({ crashes, callers }: HeldRequest, { group, workerId, crash, excused, company }: Loss): LossVerdict {
   if (group.stateful) return { type: 'give-up', crashes, refusal: refusals.stateful(group, workerId), blamed: false };
   if (excused) return { type: 'again', crashes };
+  // It was not executed: whatever ended the worker, it did not.
+  if (company === 'waiting') return { type: 'alone', crashes };
+  const alone = company === 'alone';
   if (callers !== undefined && !alone) {
     // Alone on a worker it would wait for those that wait for it. So it shares workers once more, and no third time.
     const seen = withLoss(crashes, crash);

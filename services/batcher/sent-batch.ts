@@ -14,12 +14,14 @@ export interface SentBatch {
   /** Rows, or 1 for a request that does not share a batch. */
   readonly units: number;
   readonly sentMs: number;
-  /** Its one request was a suspect: nothing else of this batcher was on the worker. */
+  /** Its one request is a suspect: the worker executes it while nothing else is. */
   readonly solo: boolean;
+  /** With `solo`: the worker has said that it executes it now. */
+  begun: boolean;
 }
 
 /** A batch as it travels; `rows` 0: its one request does not share it. */
-export function frameOf(batcherId: MemberId, { id: batchId, slot, lane, pieces, sentMs }: SentBatch, rows: number): BatchFrame {
+export function frameOf(batcherId: MemberId, { id: batchId, slot, lane, pieces, sentMs, solo }: SentBatch, rows: number): BatchFrame {
   const { id: servable, batching } = slot.group;
   const parts: BatchPart[] = [];
   for (const { request, rowStart, rowCount } of pieces) {
@@ -40,5 +42,5 @@ export function frameOf(batcherId: MemberId, { id: batchId, slot, lane, pieces, 
   const { signature, outputs } = pieces[0]?.request.lane ?? lane;
   const executeRows = rows === 0 ? 0 : paddedRows(rows, batching?.allowedBatchSizes ?? []);
   const padRagged = rows > 0 && batching?.padVariableLengthInputs === true;
-  return { batcherId, batchId, servable, signature, outputs, executeRows, padRagged, parts };
+  return { batcherId, batchId, servable, signature, outputs, executeRows, padRagged, alone: solo, parts };
 }

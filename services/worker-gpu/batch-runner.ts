@@ -30,6 +30,7 @@ import { type Executor, ExecutorLost } from './executor.ts';
 import type { RegionPool } from './region-pool.ts';
 import type { RunOutput } from './run-tensors.ts';
 import type { Servable } from './servable.ts';
+import { createSoloLine } from './solo-line.ts';
 
 /** Without a chunk for this long, the holder of a payload counts as gone. */
 const FETCH_TIMEOUT_MS = 5000;
@@ -99,6 +100,7 @@ export function createBatchRunner(options: BatchRunnerOptions): BatchRunner {
   const active = new Set<BatchRun>();
   /** Batches of one batcher for one servable: bounded by its tokens. */
   const outstanding = new Map<string, number>();
+  const line = createSoloLine<BatchRun>((batch) => void runBatch(batch));
   let draining = false;
   let onDrained: (() => void)[] = [];
 
@@ -136,7 +138,8 @@ export function createBatchRunner(options: BatchRunnerOptions): BatchRunner {
       padded: frame.executeRows > rows && frame.executeRows <= Math.max(0, ...(servable.batching?.allowedBatchSizes ?? [])),
     };
     active.add(batch);
-    void runBatch(batch);
+    if (frame.alone) line.enter(batch, 'alone');
+    else line.enter(batch, frame.parts.some(({ callers }) => callers !== undefined) ? 'urgent' : 'shared');
   }
 
   function startPart({ userCode }: Servable, part: BatchPart): PartRun {
@@ -158,6 +161,7 @@ export function createBatchRunner(options: BatchRunnerOptions): BatchRunner {
 
   async function runBatch(batch: BatchRun): Promise<void> {
     try {
+      if (batch.frame.alone) await sayBegun(batch.frame);
       const fetches: Promise<void>[] = [];
       for (const run of batch.parts) if (!refusedAsBlocked(batch, run)) openPart(batch, run, fetches);
       if (fetches.length > 0) await Promise.all(fetches);
@@ -387,6 +391,7 @@ export function createBatchRunner(options: BatchRunnerOptions): BatchRunner {
     else outstanding.delete(account);
     batch.pinned[Symbol.dispose]();
     returnToken(batch.frame, outcome);
+    line.left(batch);
     if (active.size > 0) return;
     for (const resolve of onDrained) resolve();
     onDrained = [];
@@ -400,6 +405,17 @@ export function createBatchRunner(options: BatchRunnerOptions): BatchRunner {
   function returnToken({ batcherId, batchId }: BatchFrame, outcome: ReadyFrame['outcome']): void {
     if (!transport.connected) return; // The batcher sees this worker's lease end.
     transport.publish(subjects.ready(batcherId), encodeReady({ workerId: id, batchId, outcome }));
+  }
+
+  /** Tells the batcher that nothing else is executed from now on. Only once the broker has it: the batch may end this process. */
+  async function sayBegun({ batcherId, batchId }: BatchFrame): Promise<void> {
+    if (!transport.connected) return;
+    try {
+      transport.publish(subjects.ready(batcherId), encodeReady({ workerId: id, batchId, outcome: 'begun' }));
+      await transport.flush();
+    } catch {
+      // Cut off from the broker: what is lost now says nothing to the batcher, and is executed again.
+    }
   }
 
   return {

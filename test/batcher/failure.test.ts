@@ -1,13 +1,9 @@
 import { describe, expect, test } from '@jest/globals';
-import type { MemberId } from '#mesh/ids.ts';
 import type { Transport } from '#mesh/transport.ts';
-import { suspectTurnMs } from '../../services/batcher/crash-record.ts';
 import { batching, held, request, type ScriptedWorker, startHarness } from './harness.ts';
 
 /** Longer than a lease and a heartbeat. */
 const LEASE_OVER_MS = 1600;
-/** The longest that suspects wait for their batcher's turn. */
-const SUSPECTS_WAIT_MS = 280;
 
 async function finishAll(workers: readonly ScriptedWorker[]): Promise<void> {
   for (let batch = next(workers); batch; batch = next(workers)) await batch.worker.ready(batch.frame);
@@ -252,7 +248,6 @@ describe('a worker that', () => {
     await slow.leave();
     const heir = await mesh.addWorker([held()], 'worker-b');
     await slow.ready(frame);
-    await mesh.clock.advance(SUSPECTS_WAIT_MS);
     expect(heir.ids()).toEqual([[1]]);
     expect(mesh.batcher.heldRequests).toBe(1);
     await finishAll([heir]);
@@ -260,16 +255,26 @@ describe('a worker that', () => {
   });
 });
 
-describe('batchers that lose the same worker', () => {
-  test('mostly try their suspects one after the other, none much later', () => {
-    const turns = Array.from({ length: 400 }, (_, index) => {
-      const [one, other] = ['batcher-1', 'batcher-2'].map((id) => suspectTurnMs(id as MemberId, 1000 + index / 7));
-      expect(one).toBeGreaterThanOrEqual(0);
-      expect(one).toBeLessThanOrEqual(SUSPECTS_WAIT_MS);
-      return one === other;
-    });
-    const together = turns.filter(Boolean).length;
-    expect(together).toBeLessThan(turns.length / 5);
+describe('a request that is to be executed alone', () => {
+  test('is not suspected further when its worker dies before it began: others were being executed there', async () => {
+    await using mesh = await startHarness();
+    const gateway = mesh.addGateway();
+    const first = await mesh.addWorker();
+    await gateway.submit(request(1), request(2));
+    await first.die();
+    for (let death = 0; death < 4; death++) {
+      const busy = await mesh.addWorker();
+      busy.occupy();
+      await mesh.clock.advance(LEASE_OVER_MS);
+      expect(busy.batches).toMatchObject([{ alone: true, parts: [{ requestId: 1 }] }]);
+      await busy.die();
+    }
+    const last = await mesh.addWorker();
+    await mesh.clock.advance(LEASE_OVER_MS);
+    await finishAll([last]);
+    expect(last.ids()).toEqual([[1], [2]]);
+    expect(gateway.errors()).toEqual([]);
+    expect(mesh.batcher.quarantined).toEqual([]);
   });
 });
 

@@ -86,6 +86,8 @@ export interface ScriptedWorker {
   announce(detail: Partial<WorkerDetail>): Promise<void>;
   answers(answers: readonly { readonly gatewayId: MemberId; readonly answer: Answer }[]): void;
   ready(batch: BatchFrame, outcome?: 'answered' | 'refused'): Promise<void>;
+  /** It has work of another batcher: what must be alone does not begin. */
+  occupy(): void;
   /** Dies: its subscriptions end and nothing it sends arrives. The others notice when its lease ends. */
   die(): Promise<void>;
   /** It, or its host, stands still: it takes what comes and says nothing any more, not even that its connection ended. */
@@ -155,6 +157,7 @@ export async function startHarness(
       const workerId = id as MemberId;
       const connection = broker.connect();
       let dead = false;
+      let occupied = false;
       const mortal: Transport = {
         maxPayloadBytes: connection.maxPayloadBytes,
         connected: true,
@@ -176,6 +179,8 @@ export async function startHarness(
           const frame = decodeBatch(data);
           batches.push(frame);
           received.push(frame);
+          if (!frame.alone || occupied) return;
+          mortal.publish(subjects.ready(frame.batcherId), encodeReady({ workerId, batchId: frame.batchId, outcome: 'begun' }));
         }),
         mortal.subscribe(subjects.drop(workerId), ({ data }) => void drops.push(decodeCancel(data))),
       ];
@@ -205,6 +210,9 @@ export async function startHarness(
           batches.splice(batches.indexOf(batch), 1);
           mortal.publish(subjects.ready(batch.batcherId), encodeReady({ workerId, batchId: batch.batchId, outcome }));
           await settle();
+        },
+        occupy() {
+          occupied = true;
         },
         async die() {
           dead = true;

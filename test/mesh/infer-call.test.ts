@@ -90,6 +90,7 @@ test('a batch carries the servables that wait for each of its requests', () => {
     outputs: ['y'],
     executeRows: 2,
     padRagged: false,
+    alone: false,
     parts: [part, { ...part, callers: ['a@1', 'b@2'] }],
   };
   expect(decodeBatch(encodeBatch(frame)).parts.map(({ callers }) => callers)).toEqual([undefined, ['a@1', 'b@2']]);

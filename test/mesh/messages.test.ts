@@ -53,6 +53,7 @@ const batch = {
   outputs: ['y'],
   executeRows: 4,
   padRagged: true,
+  alone: true,
   parts: [
     {
       gatewayId,
@@ -109,8 +110,10 @@ describe('messages', () => {
       gatewayId,
       requestIds: [1, 9],
     });
-    const ready = { workerId: 'worker-1' as MemberId, batchId: 4 as BatchId, outcome: 'refused' as const };
-    expect(decodeReady(encodeReady(ready))).toEqual(ready);
+    for (const outcome of ['answered', 'refused', 'begun'] as const) {
+      const ready = { workerId: 'worker-1' as MemberId, batchId: 4 as BatchId, outcome };
+      expect(decodeReady(encodeReady(ready))).toEqual(ready);
+    }
   });
 
   test('every truncation of a frame is refused as data loss', () => {

@@ -3,6 +3,7 @@ import type { Claim } from '#mesh/blobs.ts';
 import { createFakeClock } from '#mesh/clock.ts';
 import { DEFAULT_BATCHING } from '#mesh/control.ts';
 import type { ServeError } from '#mesh/errors.ts';
+import { type ClaimId, newMemberId } from '#mesh/ids.ts';
 import { affine, assigned, createModelFolder, halfPlusTwo, lookup, sumOfRows } from './models.ts';
 import { errorOf, floatInput, floatsOf, input, outputsOf, startRig } from './worker-rig.ts';
 
@@ -28,6 +29,33 @@ describe('a worker that serves', () => {
     expect(floatsOf(outputsOf(first).outputs[0])).toEqual([2.5, 3]);
     expect(floatsOf(outputsOf(second).outputs[0])).toEqual([4.5]);
     expect(outputsOf(first)).toMatchObject({ rowStart: 0, rowCount: 2, totalRows: 2, timings: { batchRows: 3, workerId: rig.workerId } });
+  });
+
+  test('executes what must be alone while nothing else is, and says when it begins', async () => {
+    const { rig, folder } = await rigWith();
+    await rig.serve(assigned('half', folder.version('half', { 'model.onnx': halfPlusTwo() })));
+    // A payload that comes when it is told to keeps a batch under way.
+    const holder = newMemberId('gateway');
+    const asked = Promise.withResolvers<string>();
+    open.push(rig.transport.subscribe(rig.subjects.blob(holder), ({ replyTo }) => replyTo !== undefined && asked.resolve(replyTo)));
+    const claim = { type: 'claim' as const, holder, claimId: 1 as ClaimId, byteLength: 4 };
+    const slow = rig.send('half', [rig.part([{ name: 'x', dtype: 'float', shape: [1], payload: claim }])]);
+    const replyTo = await asked.promise;
+    const solo = rig.send('half', [rig.part([floatInput('x', [2])])], { alone: true });
+    const later = rig.send('half', [rig.part([floatInput('x', [4])])]);
+    const urgent = rig.send('half', [rig.part([floatInput('x', [6])], { callers: ['other@1'] })]);
+    await rig.untilReady(urgent);
+    expect(rig.readies.map(({ batchId }) => batchId)).toEqual([urgent]);
+    rig.transport.publish(replyTo, new Uint8Array(4));
+    await rig.untilReady(later);
+    expect(rig.readies.map(({ batchId, outcome }) => [batchId, outcome])).toEqual([
+      [urgent, 'answered'],
+      [slow, 'answered'],
+      [solo, 'begun'],
+      [solo, 'answered'],
+      [later, 'answered'],
+    ]);
+    expect(rig.answers.every(({ type }) => type === 'outputs')).toBe(true);
   });
 
   test('runs a request that cannot share a batch as it is, scalars too', async () => {

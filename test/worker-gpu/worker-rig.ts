@@ -203,6 +203,7 @@ export async function startRig(
         outputs: ['y'],
         executeRows: parts.reduce((sum, { rowCount }) => sum + rowCount, 0),
         padRagged: false,
+        alone: false,
         parts,
         ...more,
       };

@@ -79,6 +79,7 @@ const batch: BatchFrame = {
   outputs: ['y'],
   executeRows: 4,
   padRagged: true,
+  alone: true,
   parts: [part],
 };
 const timings = { queuedMs: 1, executedMs: 2, batchRows: 3, workerId };
