@@ -137,8 +137,8 @@ export interface ReadyFrame {
   readonly workerId: MemberId;
   readonly batchId: BatchId;
   /**
-   * `answered`: the worker answered every part. `refused`: the worker does not serve this servable (any more); nothing was executed. `begun`: a
-   * batch that must be alone is executed from now on, and its token comes later.
+   * `answered`: the worker answered every part. `refused`: the worker does not serve this servable (any more), or has no room for the batch now; nothing was
+   * executed, and it announces anew when that changes. `begun`: a batch that must be alone is executed from now on, and its token comes later.
    */
   readonly outcome: (typeof OUTCOMES)[number];
 }

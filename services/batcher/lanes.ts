@@ -22,7 +22,8 @@ import { frameOf, type SentBatch } from './sent-batch.ts';
 import { createWakeHeap } from './wake-heap.ts';
 import {
   freeTokens,
-  pickReserved,
+  isForCalledOnly,
+  pickForCalled,
   pickSlot,
   pickToReserve,
   reservableCount,
@@ -202,8 +203,8 @@ export function createLanes(options: LanesOptions): Lanes {
     while (passedOver < active.length) {
       const free = pickSlot(group.slots, group.slotTurn);
       const lane = active[group.laneTurn % active.length];
-      if (lane === undefined || (free === undefined && !group.slots.some(({ worker }) => worker.reservedFor !== null))) return;
-      const slot = free ?? (lane.called ? pickReserved(group.slots) : undefined);
+      if (lane === undefined || (free === undefined && !group.slots.some(isForCalledOnly))) return;
+      const slot = free ?? (lane.called ? pickForCalled(group.slots) : undefined);
       const reason = slot && closeReason(lane, slot, nowMs);
       if (slot === undefined || reason === undefined) {
         group.laneTurn++;
@@ -554,8 +555,9 @@ export function createLanes(options: LanesOptions): Lanes {
         return;
       }
       if (outcome === 'refused') {
-        // The announcement that it no longer serves this is on its way.
-        slot.tokens = 0;
+        // It will announce that it no longer serves this, or has room again. What servables wait for may still run there, unless that is refused.
+        if (lane.called) slot.tokens = 0;
+        else slot.closed = true;
         takeBack(sent, 'returned');
         putBack(pieces, 'refused');
         refresh(slot.group, nowMs);

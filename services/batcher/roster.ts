@@ -23,7 +23,10 @@ export function createRoster(groupOf: (servable: ServableId, nowMs: number) => L
       worker.draining = detail.draining;
       worker.fencingToken = detail.fencingToken;
       worker.revision = detail.assignmentRevision;
-      for (const slot of worker.slots.values()) slot.tokens = 0;
+      for (const slot of worker.slots.values()) {
+        slot.tokens = 0;
+        slot.closed = false;
+      }
       for (const held of detail.servables) {
         const tokens = offeredTokens(held);
         if (tokens <= 0) continue;
@@ -52,7 +55,7 @@ export function removeIfUnused(slot: Slot): void {
 function slotOf(worker: Worker, group: LaneGroup): Slot {
   let slot = worker.slots.get(group);
   if (slot === undefined) {
-    slot = { worker, group, tokens: 0, inFlight: 0, batching: null, stateful: false };
+    slot = { worker, group, tokens: 0, inFlight: 0, closed: false, batching: null, stateful: false };
     worker.slots.set(group, slot);
     group.slots.push(slot);
   }

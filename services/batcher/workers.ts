@@ -28,6 +28,8 @@ export interface Slot {
   /** Batches it takes at once from this batcher; 0 while it does not serve the servable. */
   tokens: number;
   inFlight: number;
+  /** It refused a batch: until it announces anew it gets nothing, but for what servables wait for. */
+  closed: boolean;
   batching: BatchingLimits | null;
   stateful: boolean;
 }
@@ -57,22 +59,27 @@ export function offeredTokens(held: HeldServable): number {
 /** Tokens that can be spent now. */
 export function freeTokens(slot: Slot): number {
   const { worker } = slot;
-  if (worker.draining || worker.reservedFor !== null || worker.suspendedUntilMs !== Number.NEGATIVE_INFINITY) return 0;
+  if (slot.closed || worker.draining || worker.reservedFor !== null || worker.suspendedUntilMs !== Number.NEGATIVE_INFINITY) return 0;
   return slot.tokens - slot.inFlight;
 }
 
-/** The same for what servables wait for: it may run on a worker that is kept free for others. */
+/** The same for what servables wait for: it may run on a worker that is kept free for others, or that refused others. */
 export function tokensForCalled({ worker, tokens, inFlight }: Slot): number {
   return worker.draining || worker.suspendedUntilMs !== Number.NEGATIVE_INFINITY ? 0 : tokens - inFlight;
 }
 
 /**
- * A worker that is kept free, for a batch that servables wait for: those may hold up just that worker, or be what it is kept free for. Undefined
- * while another worker serves the servable, which will have a token in time.
+ * A worker that others do not get, for a batch that servables wait for: those may hold up just that worker, or be what it is kept free for, or
+ * what it refuses others for. Undefined while another worker serves the servable, which will have a token in time.
  */
-export function pickReserved(slots: readonly Slot[]): Slot | undefined {
-  if (slots.some((slot) => slot.worker.reservedFor === null && takesSuspects(slot))) return undefined;
-  return slots.find((slot) => slot.worker.reservedFor !== null && tokensForCalled(slot) > 0);
+export function pickForCalled(slots: readonly Slot[]): Slot | undefined {
+  if (slots.some((slot) => !isForCalledOnly(slot) && takesSuspects(slot))) return undefined;
+  return slots.find((slot) => isForCalledOnly(slot) && tokensForCalled(slot) > 0);
+}
+
+/** The worker is kept free of shared batches, or refuses them. */
+export function isForCalledOnly({ closed, worker }: Slot): boolean {
+  return closed || worker.reservedFor !== null;
 }
 
 /**
@@ -111,9 +118,9 @@ export function reservableCount(slots: readonly Slot[]): number {
   return Math.max(1, Math.floor(count / 2));
 }
 
-/** The worker serves the servable and can be reached. */
-export function takesSuspects({ worker, tokens }: Slot): boolean {
-  return tokens > 0 && !worker.draining && worker.suspendedUntilMs === Number.NEGATIVE_INFINITY;
+/** The worker serves the servable, can be reached, and refuses nothing. */
+export function takesSuspects({ worker, tokens, closed }: Slot): boolean {
+  return tokens > 0 && !closed && !worker.draining && worker.suspendedUntilMs === Number.NEGATIVE_INFINITY;
 }
 
 function isBetter(slot: Slot, free: number, best: Slot, bestFree: number): boolean {

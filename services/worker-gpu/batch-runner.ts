@@ -30,7 +30,7 @@ import { type Executor, ExecutorLost } from './executor.ts';
 import type { RegionPool } from './region-pool.ts';
 import type { RunOutput } from './run-tensors.ts';
 import type { Servable } from './servable.ts';
-import { createSoloLine } from './solo-line.ts';
+import { createSoloLine, type Standing } from './solo-line.ts';
 
 /** Without a chunk for this long, the holder of a payload counts as gone. */
 const FETCH_TIMEOUT_MS = 5000;
@@ -53,8 +53,8 @@ export interface BatchRunnerOptions {
   /** Where runs of user code are known by what they may ask for. */
   readonly calls: CallDesk;
   readonly find: (id: BatchFrame['servable']) => Servable | undefined;
-  /** A batch was refused although its servable is here: the batcher offers it nothing more until it hears that it may. */
-  readonly onFull: () => void;
+  /** There is room, or soon will be, for what was refused although its servable is here: batchers offer nothing more until they hear so. */
+  readonly onRoom: () => void;
 }
 
 /** Runs the batches of one worker. */
@@ -100,7 +100,7 @@ export function createBatchRunner(options: BatchRunnerOptions): BatchRunner {
   const active = new Set<BatchRun>();
   /** Batches of one batcher for one servable: bounded by its tokens. */
   const outstanding = new Map<string, number>();
-  const line = createSoloLine<BatchRun>((batch) => void runBatch(batch));
+  const line = createSoloLine<BatchRun>({ clock, start: (batch) => void runBatch(batch), handBack, onOpen: options.onRoom });
   let draining = false;
   let onDrained: (() => void)[] = [];
 
@@ -123,7 +123,7 @@ export function createBatchRunner(options: BatchRunnerOptions): BatchRunner {
     // Twice the tokens: around a change of generation the batcher may hold tokens of both.
     if (count >= 2 * servable.tokens) {
       refuse(frame, 'full');
-      options.onFull();
+      options.onRoom();
       return;
     }
     outstanding.set(account, count + 1);
@@ -138,8 +138,7 @@ export function createBatchRunner(options: BatchRunnerOptions): BatchRunner {
       padded: frame.executeRows > rows && frame.executeRows <= Math.max(0, ...(servable.batching?.allowedBatchSizes ?? [])),
     };
     active.add(batch);
-    if (frame.alone) line.enter(batch, 'alone');
-    else line.enter(batch, frame.parts.some(({ callers }) => callers !== undefined) ? 'urgent' : 'shared');
+    line.enter(batch, standingOf(frame));
   }
 
   function startPart({ userCode }: Servable, part: BatchPart): PartRun {
@@ -157,6 +156,13 @@ export function createBatchRunner(options: BatchRunnerOptions): BatchRunner {
       lostOnce: false,
       fetching: undefined,
     };
+  }
+
+  /** It would wait too long for suspects, and has not begun: it is as if it had never come. */
+  function handBack(batch: BatchRun): void {
+    events.batchRefused({ id: batch.servable.id, reason: 'suspect' });
+    for (const run of batch.parts) settle(run, run.cancelled ? 'CANCELLED' : 'UNAVAILABLE');
+    finish(batch, 'refused');
   }
 
   async function runBatch(batch: BatchRun): Promise<void> {
@@ -453,6 +459,11 @@ function problemOf({ parts }: BatchFrame): string | undefined {
       return `a batch of ${parts.length} parts has rows [${rowStart}, ${rowStart + rowCount}) of a request with ${totalRows}`;
   }
   return undefined;
+}
+
+function standingOf({ alone, parts }: BatchFrame): Standing {
+  if (alone) return 'alone';
+  return parts.some(({ callers }) => callers !== undefined) ? 'urgent' : 'shared';
 }
 
 function rowsOf(output: RunOutput, start: number, count: number): RunOutput {

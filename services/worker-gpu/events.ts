@@ -59,7 +59,8 @@ export interface WorkerEvents {
   warmedUp(fact: { readonly path: string; readonly status: string; readonly records: number; readonly tookMs: number }): void;
   batchRun(fact: { readonly id: ServableId; readonly rows: number; readonly executedRows: number; readonly tookMs: number }): void;
   batchFailed(fact: { readonly id: ServableId; readonly parts: number; readonly retriedApart: boolean; readonly error: ServeError }): void;
-  batchRefused(fact: { readonly id: ServableId; readonly reason: 'not-held' | 'draining' | 'full' | 'lost' }): void;
+  /** `suspect`: it would have waited too long for what has to be executed alone. */
+  batchRefused(fact: { readonly id: ServableId; readonly reason: 'not-held' | 'draining' | 'full' | 'lost' | 'suspect' }): void;
   partDropped(fact: { readonly id: ServableId; readonly reason: 'deadline' | 'cancelled' | 'payload' }): void;
   heldOutputs(bytes: number): void;
   answerUnsent(fact: { readonly gatewayId: MemberId; readonly error: Error }): void;

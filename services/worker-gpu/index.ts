@@ -42,7 +42,7 @@ import { createWarmUp } from './warmup.ts';
 /** Idle buffers for fetched payloads are kept up to this many bytes. */
 const KEPT_REGION_BYTES = 256 * 1024 * 1024;
 
-/** A batcher that was told "full" hears again what it may send after this long. */
+/** A batcher whose batch was refused for want of room hears again what it may send after this long. */
 const ANNOUNCE_AGAIN_MS = 50;
 
 /**
@@ -252,7 +252,7 @@ export async function startWorker(deps: WorkerDeps): Promise<Worker> {
     answers,
     calls: desk,
     find: (servable) => manager.find(servable),
-    onFull: announceSoon,
+    onRoom: announceSoon,
   });
 
   const parts = createAssignmentParts();

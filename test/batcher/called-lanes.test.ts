@@ -58,6 +58,35 @@ describe('a request that a servable waits for', () => {
     expect([kept.ids(), other.ids()]).toEqual([[[1]], [[2]]]);
   });
 
+  test('passes where others were refused, since it may be what they are refused for, and not once it is refused itself', async () => {
+    await using mesh = await startHarness();
+    const gateway = mesh.addGateway();
+    const only = await mesh.addWorker(both, 'worker-a');
+    await gateway.submit(request(1));
+    if (only.batches[0]) await only.ready(only.batches[0], 'refused');
+    await gateway.submit(called(2));
+    expect(only.ids()).toEqual([[1], [2]]);
+    if (only.batches[0]) await only.ready(only.batches[0], 'refused');
+    await mesh.clock.advance(1000);
+    expect(only.ids()).toEqual([[1], [2]]);
+    await only.announce({});
+    expect(only.ids().slice(2).flat().sort()).toEqual([1, 2]);
+    expect(gateway.errors()).toEqual([]);
+  });
+
+  test('goes to a worker that refuses nothing where there is one, also when that is busy', async () => {
+    await using mesh = await startHarness();
+    const gateway = mesh.addGateway();
+    const refusing = await mesh.addWorker([held()], 'worker-a');
+    await gateway.submit(request(1));
+    const other = await mesh.addWorker([held()], 'worker-b');
+    if (refusing.batches[0]) await refusing.ready(refusing.batches[0], 'refused');
+    await gateway.submit(called(2));
+    expect([refusing.ids(), other.ids()]).toEqual([[[1]], [[1]]]);
+    if (other.batches[0]) await other.ready(other.batches[0]);
+    expect([refusing.ids(), other.ids()]).toEqual([[[1]], [[1], [2]]]);
+  });
+
   test('whose worker dies is tried once more beside others, since alone it would wait for who waits for it, and not a third time', async () => {
     await using mesh = await startHarness();
     const gateway = mesh.addGateway();

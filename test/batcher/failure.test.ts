@@ -31,6 +31,60 @@ describe('a worker that', () => {
     expect(gateway.answers).toEqual([]);
   });
 
+  test('refuses what waits too long there has it answered by another, and nothing is held against the requests', async () => {
+    await using mesh = await startHarness({ settings: { quarantineCrashes: 1 } });
+    const gateway = mesh.addGateway();
+    const workers = [await mesh.addWorker([held()], 'worker-a'), await mesh.addWorker([held()], 'worker-b')];
+    await gateway.submit(request(1));
+    const [holder] = workers.filter(({ batches }) => batches.length > 0);
+    const other = workers.find((worker) => worker !== holder);
+    const frame = holder?.batches[0];
+    if (!frame || !holder || !other) throw new Error('nobody has the request');
+    await mesh.clock.advance(1000);
+    await holder.ready(frame, 'refused');
+    expect(other.received).toMatchObject([{ alone: false, parts: [{ requestId: 1, queuedMs: 1000 }] }]);
+    await gateway.submit(request(2));
+    await finishAll([other]);
+    expect([holder.ids(), other.ids()]).toEqual([[[1]], [[1], [2]]]);
+    expect(gateway.errors()).toEqual([]);
+    expect(mesh.batcher.quarantined).toEqual([]);
+    expect(mesh.batcher.heldRequests).toBe(0);
+  });
+
+  test('refuses for as long as it likes is waited for within the deadlines: it serves, so nobody is told that no worker does', async () => {
+    await using mesh = await startHarness({ settings: { noWorkerWaitMs: 5000 } });
+    const gateway = mesh.addGateway();
+    const only = await mesh.addWorker([held({ tokens: 2, batching: null })]);
+    await gateway.submit(request(1), request(2, { budgetMs: 30_000 }));
+    for (const frame of [...only.batches]) await only.ready(frame, 'refused');
+    await gateway.submit(request(3));
+    await mesh.clock.advance(100_000);
+    expect(only.ids()).toEqual([[1], [2]]);
+    expect(gateway.errors()).toMatchObject([{ id: 2, code: 'DEADLINE_EXCEEDED' }]);
+    // It announces something else, and has no room yet: what it may take is offered once more, and no more than that.
+    await only.announce({});
+    for (const frame of [...only.batches]) await only.ready(frame, 'refused');
+    await mesh.clock.advance(100_000);
+    expect(only.ids()).toEqual([[1], [2], [1], [3]]);
+    await only.announce({});
+    await finishAll([only]);
+    expect(only.ids().slice(4)).toEqual([[1], [3]]);
+    expect(mesh.batcher.heldRequests).toBe(0);
+  });
+
+  test('refuses, and then says that it serves no longer, counts as gone from then on', async () => {
+    await using mesh = await startHarness({ settings: { noWorkerWaitMs: 5000 } });
+    const gateway = mesh.addGateway();
+    const only = await mesh.addWorker();
+    await gateway.submit(request(1));
+    if (only.batches[0]) await only.ready(only.batches[0], 'refused');
+    await mesh.clock.advance(10_000);
+    expect(gateway.errors()).toEqual([]);
+    await only.announce({ servables: [] });
+    await mesh.clock.advance(5000);
+    expect(gateway.errors()).toMatchObject([{ id: 1, code: 'UNAVAILABLE', message: 'No worker serves m@1; waited 15000 ms for one' }]);
+  });
+
   test('cannot be reached has its batch sent to another at once, and nobody is suspected', async () => {
     await using mesh = await startHarness();
     const deaf = await mesh.addWorker([held()], 'worker-a');
@@ -275,6 +329,28 @@ describe('a request that is to be executed alone', () => {
     expect(last.ids()).toEqual([[1], [2]]);
     expect(gateway.errors()).toEqual([]);
     expect(mesh.batcher.quarantined).toEqual([]);
+  });
+});
+
+describe('a request that is to be executed alone and is refused', () => {
+  test('goes to another worker, and waits for the same where there is none', async () => {
+    await using mesh = await startHarness();
+    const gateway = mesh.addGateway();
+    const dying = await mesh.addWorker([held()], 'worker-a');
+    await gateway.submit(request(1), request(2));
+    await dying.die();
+    const refusing = await mesh.addWorker([held()], 'worker-b');
+    await mesh.clock.advance(LEASE_OVER_MS);
+    if (refusing.batches[0]) await refusing.ready(refusing.batches[0], 'refused');
+    await mesh.clock.advance(60_000);
+    expect(refusing.ids()).toEqual([[1]]);
+    const other = await mesh.addWorker([held()], 'worker-c');
+    await finishAll([other]);
+    expect(other.received).toMatchObject([
+      { alone: true, parts: [{ requestId: 1 }] },
+      { alone: true, parts: [{ requestId: 2 }] },
+    ]);
+    expect(gateway.errors()).toEqual([]);
   });
 });
 
