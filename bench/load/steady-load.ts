@@ -10,6 +10,14 @@ export interface Shot {
   readonly version: string;
 }
 
+/** Whom a steady load asks, what, and how often. */
+export interface SteadyLoadOptions {
+  readonly port: number;
+  readonly path: string;
+  readonly body: string;
+  readonly perSecond: number;
+}
+
 /** A load that sends at fixed instants, whatever comes back. */
 export interface SteadyLoad {
   /** The version that answered last; empty before. */
@@ -32,12 +40,7 @@ const ANSWER_WITHIN_MS = 10_000;
  * Sends `perSecond` POST requests a second to `http://127.0.0.1:port/path` until stopped. It writes HTTP itself, because a client that costs as
  * much as the server would have its own stalls measured. An answer must fit one read, which a few hundred bytes do.
  */
-export function startSteadyLoad(load: {
-  readonly port: number;
-  readonly path: string;
-  readonly body: string;
-  readonly perSecond: number;
-}): SteadyLoad {
+export function startSteadyLoad(load: SteadyLoadOptions): SteadyLoad {
   const request = Buffer.from(
     `POST ${load.path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: ${Buffer.byteLength(load.body)}\r\n\r\n${load.body}`,
   );

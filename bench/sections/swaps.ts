@@ -4,7 +4,8 @@ import { join } from 'node:path';
 import { encodeModelServerConfig, parseModelServerConfigText } from '#proto/model-server-config.ts';
 import { WireWriter } from '#proto/wire.ts';
 import { callOnce } from '../load/grpc-load.ts';
-import { type Shot, startSteadyLoad } from '../load/steady-load.ts';
+import type { Shot } from '../load/steady-load.ts';
+import { startSteadyLoadThread } from '../load/steady-load-thread.ts';
 import { LOOKUP } from '../models/lookup.ts';
 import { type BenchModel, HALF } from '../models/nets.ts';
 import { jsonBody } from '../models/payloads.ts';
@@ -105,7 +106,7 @@ interface Swap {
 async function swapUnderLoad(context: BenchContext, model: BenchModel, served: ServedModel, count: number) {
   await using embedded = await startEmbedded([served], context.servers);
   const path = `/v1/models/${model.name}:predict`;
-  const load = startSteadyLoad({ port: embedded.restPort, path, body: jsonBody(model, 1), perSecond: REQUESTS_PER_SECOND });
+  const load = startSteadyLoadThread({ port: embedded.restPort, path, body: jsonBody(model, 1), perSecond: REQUESTS_PER_SECOND });
   const swaps: Swap[] = [];
   let shots: readonly Shot[] = [];
   try {
