@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
+import { PROCESS_SETTINGS } from '../scripts/process-settings.ts';
 import { startNatsServer } from '../test/servers/nats-server.ts';
 import { startRedisServer } from '../test/servers/redis-server.ts';
 import { untilListening } from '../test/servers/server-process.ts';
@@ -228,9 +229,11 @@ function startNode(name: string, script: string, args: readonly (string | number
     options.profile === name
       ? ['--cpu-prof', `--cpu-prof-dir=${options.profileFolder}`, `--cpu-prof-name=${name}-${Date.now()}.cpuprofile`]
       : [];
-  const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', ...profiling, join(ROOT, script), ...args.map(String)], {
+  // References are what a Node user has without Headrace, its settings included.
+  const flags = script.startsWith('services/') ? PROCESS_SETTINGS.flags : ['--disable-warning=ExperimentalWarning'];
+  const child = spawn(process.execPath, [...flags, ...profiling, join(ROOT, script), ...args.map(String)], {
     cwd: ROOT,
-    env: { ...process.env, MALLOC_MMAP_THRESHOLD_: '131072' },
+    env: { ...process.env, ...PROCESS_SETTINGS.env },
     stdio: ['ignore', 'ignore', 'inherit'],
   });
   const exited = once(child, 'exit');

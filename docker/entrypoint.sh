@@ -7,7 +7,7 @@ cd /app
 run() {
   service=$1
   shift
-  exec node --disable-warning=ExperimentalWarning "services/$service/main.ts" "$@"
+  exec node --disable-warning=ExperimentalWarning --max-semi-space-size=8 "services/$service/main.ts" "$@"
 }
 case "${1:-}" in
   gateway | batcher | worker-gpu | registry | embedded) run "$@" ;;

@@ -1,6 +1,7 @@
 /** What every `main.ts` does: read the settings, start, wait for a signal, drain, leave. */
 import { readFileSync } from 'node:fs';
 import { type Declaration, helpText, type ParsedSettings, parseSettings, SettingError } from './config.ts';
+import { tuneEngine } from './engine.ts';
 import { toServeError } from './errors.ts';
 import type { PROCESS_SETTINGS } from './process-settings.ts';
 import { createTelemetry, type Telemetry } from './telemetry.ts';
@@ -37,6 +38,7 @@ const DRAIN_BOUND_MS = 60_000;
 
 /** Runs one service process until it is told to stop. Exits 0 after a drain, 255 when it cannot start (as TF Serving does). */
 export async function runProcess<D extends Declaration>(host: HostProcess, options: ProcessOptions<D>): Promise<void> {
+  tuneEngine();
   const usage = `${options.service} [flags]`;
   let settings: ParsedSettings<D & typeof PROCESS_SETTINGS>;
   try {

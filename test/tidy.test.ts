@@ -2,6 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
+import { PROCESS_SETTINGS } from '../scripts/process-settings.ts';
 
 const ROOT = join(import.meta.dirname, '..');
 const tracked = execFileSync('git', ['ls-files', '--cached', '--others', '--exclude-standard'], { cwd: ROOT, encoding: 'utf8' })
@@ -129,6 +130,15 @@ describe('tidy', () => {
     for (const service of ['gateway', 'batcher', 'worker-gpu', 'registry']) {
       for (const file of ['main.ts', 'index.ts', 'config.ts', 'events.ts']) expect(tracked).toContain(`services/${service}/${file}`);
     }
+  });
+
+  test('the image starts services as the npm scripts do', () => {
+    const entry = text.get('docker/entrypoint.sh') ?? '';
+    expect(entry).toContain(`exec node ${PROCESS_SETTINGS.flags.join(' ')} "services`);
+    const stages = (text.get('Dockerfile') ?? '').split(/^FROM /m).filter((stage) => stage.includes('ENTRYPOINT'));
+    expect(stages.length).toBe(2);
+    for (const stage of stages)
+      for (const [name, value] of Object.entries(PROCESS_SETTINGS.env)) expect(stage).toContain(`    ${name}=${value} `);
   });
 
   test('nothing names a machine or a package registry', () => {

@@ -2,12 +2,19 @@ import { Worker } from 'node:worker_threads';
 import type { ExecutorHost, HostListener } from './executor-host.ts';
 import type { FromThread, ThreadData } from './executor-protocol.ts';
 
+/**
+ * A run leaves hardly any garbage: tensors are in shared memory. Without a bound a thread's young generation may grow to 128 MB, and pages that were
+ * touched once stay.
+ */
+const YOUNG_MEBIBYTES = 8;
+
 /** Starts a thread of this process: the fastest place, for code that is known. */
 export function startThreadHost(listener: HostListener): ExecutorHost {
   const memory = new SharedArrayBuffer(4);
   const wake = new Int32Array(memory);
   const worker = new Worker(new URL('./executor-thread.ts', import.meta.url), {
     workerData: { wake: memory } satisfies ThreadData,
+    resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MEBIBYTES },
   });
   let ended = false;
   const end = (reason: string) => {
