@@ -2,6 +2,7 @@
  * Sends requests through the mesh and waits for their answers. All requests of a turn for one batcher leave in one message; answers come back
  * from workers on the gateway's own subject. What was lost on the way is sent again while the deadline allows; the first answer wins.
  */
+import { nextTick } from 'node:process';
 import { SpanKind, SpanStatusCode } from '@opentelemetry/api';
 import type { BlobStore } from '#mesh/blobs.ts';
 import type { Clock, Timer } from '#mesh/clock.ts';
@@ -105,6 +106,7 @@ export function startInferClient(deps: InferClientDeps): InferClient {
   let timerAtMs = Number.POSITIVE_INFINITY;
   let stopped = false;
   let onIdle: (() => void) | undefined;
+  let arrived: Message[] = [];
 
   function infer(request: InferRequest): PendingInference {
     const flight = new Flight(nextRequestId(), request, cancel);
@@ -283,7 +285,21 @@ export function startInferClient(deps: InferClientDeps): InferClient {
     }
   }
 
+  /**
+   * Answers are dealt with at the end of the turn. Their worker says right after them that it has room; where batcher and worker share this
+   * process, its next batch then starts before the answers of this one are written out, which may take a ms, not after.
+   */
   function onAnswers(message: Message): void {
+    if (arrived.push(message) === 1) nextTick(receiveArrived);
+  }
+
+  function receiveArrived(): void {
+    const messages = arrived;
+    arrived = [];
+    for (const message of messages) receiveAnswers(message);
+  }
+
+  function receiveAnswers(message: Message): void {
     let answers: readonly Answer[];
     try {
       ({ answers } = decodeAnswers(message.data));
