@@ -13,6 +13,12 @@ export const TENSOR_ALIGNMENT = 8;
 /** Batches an executor holds at once: one runs while the next is assembled. */
 export const SLOTS_PER_EXECUTOR = 2;
 
+/**
+ * Batches a thread holds at once while all of them together are short: what wakes a thread, and what wakes the service when it is done, costs more
+ * than they do, and then one wake-up serves several.
+ */
+export const SLOTS_FOR_SHORT = 16;
+
 /** A servable on the executors of one worker: a number, so that two generations of one version can stand side by side. */
 export type ModelKey = number & { readonly brand: 'ModelKey' };
 

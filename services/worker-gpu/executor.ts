@@ -7,7 +7,7 @@ import { ServeError, type StatusCode } from '#mesh/errors.ts';
 import { type CallLimits, limitOf, overdue } from './call-limits.ts';
 import type { RunContext } from './call-protocol.ts';
 import type { ExecutorHost, HostListener } from './executor-host.ts';
-import { type CallCount, type FromThread, type ModelKey, SLOTS_PER_EXECUTOR, type ToThread } from './executor-protocol.ts';
+import { type CallCount, type FromThread, type ModelKey, SLOTS_FOR_SHORT, SLOTS_PER_EXECUTOR, type ToThread } from './executor-protocol.ts';
 import { carryInputs, type PlacedInputs, placeInputs, type RunInput, type RunOutput, viewOutputs } from './run-tensors.ts';
 import type { LoadRequest, ModelDescription } from './runtime.ts';
 
@@ -59,7 +59,7 @@ export interface Guard {
 export interface Executor extends AsyncDisposable {
   /** A guarded one runs code of users, and breaks when that breaks its limits. */
   readonly kind: 'shared' | 'dedicated' | 'guarded';
-  /** Runs here or waiting here: from 0 to 2. */
+  /** Runs here or waiting here: at most two, and more only of those that take less than a ms together. */
   readonly inFlight: number;
   /** Loads, warmups and unloads under way here; batches had better go elsewhere. */
   readonly loading: number;
@@ -102,6 +102,11 @@ export interface ExecutorOptions {
   readonly onModelLost: (model: ModelKey, error: ServeError) => void;
 }
 
+/** More than two runs are taken while all of them together are expected to take no longer: what comes next had better go where less waits. */
+const SHORT_MS = 1;
+/** Weight of the newest run in what a servable's run is expected to take. */
+const NEWEST_WEIGHT = 0.2;
+
 /** Something sent to the thread and not answered yet. Answers come in order. */
 interface Pending {
   readonly type: ToThread['type'];
@@ -109,6 +114,8 @@ interface Pending {
   /** What the code of users in it is called; a servable that is being unloaded is not held any more. */
   readonly names: readonly string[];
   readonly slot: number;
+  /** What a run is expected to take; 0 for everything else. */
+  readonly expectedMs: number;
   startedMs: number;
   answer(message: FromThread): void;
   lose(error: ExecutorLost): void;
@@ -117,6 +124,8 @@ interface Pending {
 interface Thread {
   readonly host: ExecutorHost;
   readonly pending: Pending[];
+  /** Of all that is pending. */
+  expectedMs: number;
   readonly inputRegions: (SharedArrayBuffer | undefined)[];
   readonly outputRegions: (SharedArrayBuffer | undefined)[];
   readonly freeSlots: number[];
@@ -132,6 +141,8 @@ interface Held {
   readonly request: LoadRequest;
   readonly guard: Guard;
   ready: boolean;
+  /** What a run takes, a moving average; long before the first. */
+  runMs: number;
 }
 
 const NO_GUARD: Guard = { names: [], estimatedBytes: 0 };
@@ -146,6 +157,7 @@ const LOOK_IDLE_MS = 1000;
 /** Makes an executor. Its thread starts with the first load. */
 export function createExecutor(options: ExecutorOptions): Executor {
   const { clock, hangMs, limits } = options;
+  const slotCount = options.kind === 'guarded' ? SLOTS_PER_EXECUTOR : SLOTS_FOR_SHORT;
   const models = new Map<ModelKey, Held>();
   let thread: Thread | undefined;
   let loading = 0;
@@ -159,6 +171,7 @@ export function createExecutor(options: ExecutorOptions): Executor {
       onMessage(message) {
         const head = started.pending.shift();
         if (head === undefined) return;
+        started.expectedMs = started.pending.length === 0 ? 0 : started.expectedMs - head.expectedMs;
         started.entered = undefined;
         const next = started.pending[0];
         if (next) next.startedMs = clock.now();
@@ -177,14 +190,19 @@ export function createExecutor(options: ExecutorOptions): Executor {
     const started: Thread = {
       host: options.startHost(listener, memoryLimitBytes(estimatedBytes())),
       pending: [],
+      expectedMs: 0,
       inputRegions: [],
       outputRegions: [],
-      freeSlots: Array.from({ length: SLOTS_PER_EXECUTOR }, (_, slot) => slot),
+      freeSlots: Array.from({ length: slotCount }, (_, slot) => slot),
       entered: undefined,
       estimatedBytes: estimatedBytes(),
       dead: false,
     };
     return started;
+  }
+
+  function inFlightOn({ freeSlots }: Thread): number {
+    return slotCount - freeSlots.length;
   }
 
   /** What all servables here are estimated to need. */
@@ -200,6 +218,7 @@ export function createExecutor(options: ExecutorOptions): Executor {
 
   function send(to: Thread, message: ToThread, pending: Pending): void {
     to.pending.push(pending);
+    to.expectedMs += pending.expectedMs;
     to.host.post(message);
     watch();
   }
@@ -272,6 +291,7 @@ export function createExecutor(options: ExecutorOptions): Executor {
         model: message.model,
         names,
         slot: -1,
+        expectedMs: 0,
         startedMs: clock.now(),
         answer(answer) {
           const value = read(answer);
@@ -339,7 +359,7 @@ export function createExecutor(options: ExecutorOptions): Executor {
   const executor: Executor = {
     kind: options.kind,
     get inFlight() {
-      return thread === undefined ? 0 : SLOTS_PER_EXECUTOR - thread.freeSlots.length;
+      return thread === undefined ? 0 : inFlightOn(thread);
     },
     get loading() {
       return loading;
@@ -347,9 +367,13 @@ export function createExecutor(options: ExecutorOptions): Executor {
     get held() {
       return models.size;
     },
-    canTake: (model) => thread !== undefined && thread.freeSlots.length > 0 && models.get(model)?.ready === true,
+    canTake(model) {
+      const held = models.get(model);
+      if (thread === undefined || !held?.ready || thread.freeSlots.length === 0) return false;
+      return inFlightOn(thread) < SLOTS_PER_EXECUTOR || thread.expectedMs + held.runMs <= SHORT_MS;
+    },
     async load(model, runtime, request, guard = NO_GUARD) {
-      const held: Held = { runtime, request, guard, ready: false };
+      const held: Held = { runtime, request, guard, ready: false, runMs: Number.POSITIVE_INFINITY };
       models.set(model, held);
       for (;;) {
         try {
@@ -406,6 +430,7 @@ export function createExecutor(options: ExecutorOptions): Executor {
         const fresh = placed.region !== on.inputRegions[slot];
         on.inputRegions[slot] = placed.region;
         const { model, signature, outputs, context } = run;
+        const held = models.get(model);
         const message: ToThread = {
           type: 'run',
           model,
@@ -420,12 +445,14 @@ export function createExecutor(options: ExecutorOptions): Executor {
         send(on, message, {
           type: 'run',
           model,
-          names: models.get(model)?.guard.names ?? [],
+          names: held?.guard.names ?? [],
           slot,
+          expectedMs: Number.isFinite(held?.runMs) ? (held?.runMs ?? 0) : SHORT_MS,
           startedMs: clock.now(),
           answer(answer) {
             try {
               if (answer.type !== 'ran') return reject(toError(answer));
+              if (held) held.runMs = nextAverageMs(held.runMs, answer.executedMs);
               if (answer.region) on.outputRegions[slot] = answer.region;
               const memory = answer.carried instanceof Uint8Array ? answer.carried.buffer : on.outputRegions[slot];
               resolve(consume(viewOutputs(answer.outputs, memory), answer.executedMs));
@@ -453,6 +480,10 @@ export function createExecutor(options: ExecutorOptions): Executor {
     },
   };
   return executor;
+}
+
+function nextAverageMs(beforeMs: number, ranMs: number): number {
+  return Number.isFinite(beforeMs) ? beforeMs + NEWEST_WEIGHT * (ranMs - beforeMs) : ranMs;
 }
 
 function toError(answer: FromThread): ServeError {
