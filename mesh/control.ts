@@ -26,7 +26,7 @@ export interface BatchingLimits {
   readonly batchTimeoutMicros: number;
   /** Full batches a lane may hold before it refuses. */
   readonly maxEnqueuedBatches: number;
-  /** Batches executed at once on one worker: an upper bound on its tokens for the servable. */
+  /** Batches executed at once on one worker. Its tokens for the servable follow from it: one more may be ready. */
   readonly numBatchThreads: number;
   /** Increasing; a batch is padded up to the next one. Empty: no padding. */
   readonly allowedBatchSizes: readonly number[];

@@ -51,9 +51,7 @@ export function createWorker(id: MemberId): Worker {
 
 /** The tokens that a worker's announcement offers for one servable. */
 export function offeredTokens(held: HeldServable): number {
-  if (held.state !== 'AVAILABLE') return 0;
-  const bound = held.batching?.numBatchThreads ?? 0;
-  return bound > 0 ? Math.min(held.tokens, bound) : held.tokens;
+  return held.state === 'AVAILABLE' ? held.tokens : 0;
 }
 
 /** Tokens that can be spent now. */

@@ -18,7 +18,7 @@ export interface Servable {
   batching: BatchingLimits | null;
   /** Where it can run. Shrinks when an executor cannot load it again after a death. */
   readonly executors: readonly Executor[];
-  /** Batches it takes at once from each batcher: one running and one ready on each executor, bounded by `numBatchThreads`. */
+  /** Batches it takes at once from each batcher; see `tokensOf`. */
   readonly tokens: number;
   /** False once it was closed: what still waits for it will never run. */
   readonly usable: boolean;
@@ -57,9 +57,7 @@ export function createServable(parts: ServableParts): Servable {
     batching: parts.batching,
     executors: parts.executors,
     get tokens() {
-      const slots = parts.executors.length * SLOTS_PER_EXECUTOR;
-      const most = servable.batching?.numBatchThreads ?? 0;
-      return most > 0 ? Math.min(slots, most) : slots;
+      return tokensOf(parts.executors.length, servable.batching?.numBatchThreads ?? 0);
     },
     get usable() {
       return usable;
@@ -84,4 +82,14 @@ export function createServable(parts: ServableParts): Servable {
     },
   };
   return servable;
+}
+
+/**
+ * Batches at once on so many executors: one running and one ready on each. With `numBatchThreads` no more than that run, and one more is ready, so
+ * that no executor waits for it to be made; fewer than there are executors are all, since what is ready on an idle executor runs. 0: not said.
+ */
+export function tokensOf(executorCount: number, numBatchThreads: number): number {
+  const slots = executorCount * SLOTS_PER_EXECUTOR;
+  if (numBatchThreads === 0) return slots;
+  return numBatchThreads < executorCount ? numBatchThreads : Math.min(slots, numBatchThreads + 1);
 }

@@ -227,9 +227,9 @@ describe('batcher', () => {
     expect(equals.map((worker) => worker.ids().flat().length)).toEqual([2, 2]);
   });
 
-  test('num_batch_threads bounds the tokens of a worker', async () => {
+  test('a worker gets as many batches at once as it offers tokens', async () => {
     await using mesh = await startHarness();
-    const worker = await mesh.addWorker([held({ tokens: 8, batching: batching({ maxBatchSize: 1, numBatchThreads: 2 }) })]);
+    const worker = await mesh.addWorker([held({ tokens: 2, batching: batching({ maxBatchSize: 1 }) })]);
     await mesh.addGateway().submit(request(1), request(2), request(3));
     expect(worker.ids()).toEqual([[1], [2]]);
   });

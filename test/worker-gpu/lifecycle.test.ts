@@ -69,12 +69,18 @@ describe.each([
 });
 
 describe('a worker', () => {
-  test('announces two tokens an executor, bounded by numBatchThreads', async () => {
+  test('announces tokens for what runs and what is ready, bounded by numBatchThreads', async () => {
     const { rig, folder } = await rigWith({ args: ['--executors=2'] });
     const path = folder.version('m', { 'model.onnx': halfPlusTwo() });
-    const batching = { ...DEFAULT_BATCHING, numBatchThreads: 3 };
-    await rig.serve(assigned('free', path), assigned('bound', path, { batching }), assigned('one', path, { run: { instances: 1 } }));
-    expect(['free', 'bound', 'one'].map((name) => rig.held(name)?.tokens)).toEqual([4, 3, 2]);
+    const threads = (numBatchThreads: number) => ({ batching: { ...DEFAULT_BATCHING, numBatchThreads } });
+    await rig.serve(
+      assigned('free', path),
+      assigned('both', path, threads(2)),
+      assigned('many', path, threads(9)),
+      assigned('fewer', path, threads(1)),
+      assigned('one', path, { run: { instances: 1 } }),
+    );
+    expect(['free', 'both', 'many', 'fewer', 'one'].map((name) => rig.held(name)?.tokens)).toEqual([4, 3, 4, 1, 2]);
   });
 
   test('reads the batching of a version from its own file when told to', async () => {
