@@ -37,7 +37,8 @@ async function measure(context: BenchContext, model: BenchModel): Promise<readon
     return (await runWrk({ url, body, connections: CONNECTIONS, seconds: context.seconds })).perSecond;
   };
   const limit = () => runLimit(model, plan, context.seconds * 1000);
-  const answersPerSecond = await load(embedded); // warms the compilers up, too
+  await load(embedded); // warms the compilers up
+  const answersPerSecond = await load(embedded);
   await using bare = await startBareHttp(context.servers, answersPerSecond);
   const rates = await interleave(
     {

@@ -1,17 +1,19 @@
+import { fork } from 'node:child_process';
+import { once } from 'node:events';
 import { linkSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { encodeModelServerConfig, parseModelServerConfigText } from '#proto/model-server-config.ts';
 import { WireWriter } from '#proto/wire.ts';
 import { callOnce } from '../load/grpc-load.ts';
-import type { Shot } from '../load/steady-load.ts';
+import type { Shot, SteadyLoad } from '../load/steady-load.ts';
 import { startSteadyLoadThread } from '../load/steady-load-thread.ts';
 import { LOOKUP } from '../models/lookup.ts';
 import { type BenchModel, HALF } from '../models/nets.ts';
 import { jsonBody } from '../models/payloads.ts';
-import { percentile } from '../rounds.ts';
+import { median, medianRatio, percentile } from '../rounds.ts';
 import { type BenchContext, type BenchRow, type BenchSection, milliseconds } from '../section.ts';
-import { modelConfigText, type ServedModel, startEmbedded } from '../servers.ts';
+import { modelConfigText, type ServedModel, startBareHttp, startEmbedded } from '../servers.ts';
 
 const SWAPS = 100;
 const REQUESTS_PER_SECOND = 1000;
@@ -24,6 +26,8 @@ const SETTLED_AFTER_MS = 600;
 const ANSWERS_WITHIN_MS = 30_000;
 /** Before the first swap: compilers warm up. */
 const WARM_UP_MS = 2000;
+/** Swaps whose tails are taken together: enough requests for a p99. */
+const SWAPS_PER_GROUP = 10;
 /** Swaps that do not count: the first load of each version checks its files and starts threads. */
 const FIRST_SWAPS = 4;
 
@@ -51,46 +55,62 @@ async function swapRows(
   target: number | null,
 ): Promise<readonly BenchRow[]> {
   const count = Math.min(SWAPS, 20 * context.seconds);
-  const { shots, swaps } = await swapUnderLoad(context, model, served, count + FIRST_SWAPS);
-  const counted = swaps.slice(FIRST_SWAPS);
-  const firstMs = swaps[0]?.fromMs ?? 0;
-  const failed = shots.filter((shot) => shot.sentMs >= firstMs && !shot.ok).length;
-  const swapping = latencies(
-    shots,
-    counted.map(({ fromMs, answersMs }) => ({ fromMs, untilMs: Math.max(answersMs, fromMs + WINDOW_MS) })),
-  );
-  const leaving = latencies(
-    shots,
-    counted.map(({ answersMs }) => ({ fromMs: answersMs, untilMs: answersMs + SETTLED_AFTER_MS })),
-  );
-  const steady = latencies(
-    shots,
-    counted.map(({ settledMs }) => ({ fromMs: settledMs, untilMs: settledMs + WINDOW_MS })),
-  );
-  const answersAfter = percentile(
-    counted.map(({ fromMs, answersMs }) => answersMs - fromMs),
-    0.5,
-  );
-  const versions = new Set(shots.filter((shot) => shot.ok && shot.sentMs >= firstMs).map(({ version }) => version));
-  if (versions.size !== 2) throw new Error(`answers came from versions ${[...versions].join(', ')}`);
   const path = `${count} hot swaps of ${model.name} under ${REQUESTS_PER_SECOND} requests/s`;
-  const p99 = (values: readonly number[]) => percentile(values, 0.99);
+  const ours = await swapUnderLoad(await startSwapped(context, model, served), model, count + FIRST_SWAPS);
+  const firstMs = ours.swaps[0]?.fromMs ?? 0;
+  const counted = ours.shots.filter(({ sentMs }) => sentMs >= firstMs);
+  const versions = new Set(counted.filter(({ ok }) => ok).map(({ version }) => version));
+  if (versions.size !== 2) throw new Error(`answers came from versions ${[...versions].join(', ')}`);
+  const failed = counted.filter(({ ok }) => !ok).length;
+  const floor = await swapUnderLoad(await startBareBesideLoads(context, served), model, count + FIRST_SWAPS);
   return [
-    { path, values: [`${shots.length} requests`], figure: failed, unit: 'errors', of: '', target: { atMost: 0 } },
-    {
-      path,
-      values: [
-        `the new version answers after ${milliseconds(answersAfter)}`,
-        `p99 of ${swapping.length} requests until then, and in the first ${WINDOW_MS} ms ${milliseconds(p99(swapping))}`,
-        `while the old one leaves ${milliseconds(p99(leaving))}`,
-        `of ${steady.length} between swaps ${milliseconds(p99(steady))}`,
-      ],
-      figure: p99(swapping) / p99(steady),
-      unit: 'x',
-      of: 'the steady p99',
-      target: target === null ? null : { atMost: target },
-    },
+    { path, values: [`${ours.shots.length} requests`], figure: failed, unit: 'errors', of: '', target: { atMost: 0 } },
+    tailRow({ path, run: ours, what: 'the new version answers', target: target === null ? null : { atMost: target } }),
+    tailRow({
+      path: `a bare node:http under ${REQUESTS_PER_SECOND} requests/s, while another process loads ${model.name} ${availableParallelism()} times`,
+      run: floor,
+      what: 'it is loaded',
+      target: null,
+    }),
   ];
+}
+
+/** How the tail during swaps compares to that between them: the median over groups of swaps, which what else happens on the machine moves least. */
+function tailRow(row: {
+  readonly path: string;
+  readonly run: SwapRun;
+  readonly what: string;
+  readonly target: BenchRow['target'];
+}): BenchRow {
+  const { shots, swaps } = row.run;
+  const counted = swaps.slice(FIRST_SWAPS);
+  const groups = Array.from({ length: Math.floor(counted.length / SWAPS_PER_GROUP) }, (_, group) =>
+    counted.slice(group * SWAPS_PER_GROUP, (group + 1) * SWAPS_PER_GROUP),
+  );
+  const p99 = (windowOf: (swap: Swap) => Window) => groups.map((group) => percentile(latencies(shots, group.map(windowOf)), 0.99));
+  const swapping = p99(({ fromMs, answersMs }) => ({ fromMs, untilMs: Math.max(answersMs, fromMs + WINDOW_MS) }));
+  const leaving = p99(({ answersMs }) => ({ fromMs: answersMs, untilMs: answersMs + SETTLED_AFTER_MS }));
+  const steady = p99(({ settledMs }) => ({ fromMs: settledMs, untilMs: settledMs + WINDOW_MS }));
+  const took = median(counted.map(({ fromMs, answersMs }) => answersMs - fromMs));
+  return {
+    path: row.path,
+    values: [
+      `${row.what} after ${milliseconds(took)}`,
+      `p99 until then, and in the first ${WINDOW_MS} ms, ${milliseconds(median(swapping))}`,
+      `afterwards ${milliseconds(median(leaving))}`,
+      `between swaps ${milliseconds(median(steady))} (medians of ${groups.length} times ${SWAPS_PER_GROUP} swaps)`,
+    ],
+    figure: medianRatio(swapping, steady),
+    unit: 'x',
+    of: 'the steady p99',
+    target: row.target,
+  };
+}
+
+/** A stretch of time on performance.now()'s clock. */
+interface Window {
+  readonly fromMs: number;
+  readonly untilMs: number;
 }
 
 /** The instants of one swap, on performance.now()'s clock. */
@@ -102,23 +122,67 @@ interface Swap {
   readonly settledMs: number;
 }
 
-/** Swaps two versions to and fro. */
-async function swapUnderLoad(context: BenchContext, model: BenchModel, served: ServedModel, count: number) {
-  await using embedded = await startEmbedded([served], context.servers);
-  const path = `/v1/models/${model.name}:predict`;
-  const load = startSteadyLoadThread({ port: embedded.restPort, path, body: jsonBody(model, 1), perSecond: REQUESTS_PER_SECOND });
-  const swaps: Swap[] = [];
-  let shots: readonly Shot[] = [];
-  try {
-    await pause(WARM_UP_MS);
-    for (let swap = 0; swap < count; swap++) {
-      const version = swap % 2 === 0 ? 2 : 1;
+/** What a load over many swaps came to. */
+interface SwapRun {
+  readonly shots: readonly Shot[];
+  readonly swaps: readonly Swap[];
+}
+
+/** A server that can be made to swap. */
+interface Swapped extends AsyncDisposable {
+  readonly restPort: number;
+  /** Swaps, and resolves when the new version is there. */
+  swap(version: number, load: SteadyLoad): Promise<void>;
+}
+
+async function startSwapped(context: BenchContext, model: BenchModel, served: ServedModel): Promise<Swapped> {
+  const embedded = await startEmbedded([served], context.servers);
+  return {
+    restPort: embedded.restPort,
+    async swap(version, load) {
       const fromMs = performance.now();
       await callOnce(embedded.grpcPort, RELOAD_PATH, reloadRequest(modelConfigText([served], version)));
       while (load.version !== String(version)) {
         if (performance.now() - fromMs > ANSWERS_WITHIN_MS) throw new Error(`version ${version} of ${model.name} does not answer`);
         await pause(1);
       }
+    },
+    [Symbol.asyncDispose]: () => embedded[Symbol.asyncDispose](),
+  };
+}
+
+/** Nobody who loads models can do better: the loads are another process, and the server does nothing else. */
+async function startBareBesideLoads(context: BenchContext, { basePath }: ServedModel): Promise<Swapped> {
+  const bare = await startBareHttp(context.servers);
+  const args = [join(basePath, '1', 'model.onnx'), String(availableParallelism())];
+  const loader = fork(join(import.meta.dirname, '../references/loader.ts'), args, { execArgv: ['--disable-warning=ExperimentalWarning'] });
+  return {
+    restPort: bare.restPort,
+    async swap() {
+      loader.send('load');
+      const ended = once(loader, 'exit').then(([code]) => Promise.reject(new Error(`the loading process left with code ${code}`)));
+      ended.catch(() => {}); // Also when it is ended on purpose, and nobody waits any more.
+      await Promise.race([once(loader, 'message'), ended]);
+    },
+    async [Symbol.asyncDispose]() {
+      loader.kill();
+      await bare[Symbol.asyncDispose]();
+    },
+  };
+}
+
+/** Swaps two versions to and fro, and ends the server. */
+async function swapUnderLoad(server: Swapped, model: BenchModel, count: number): Promise<SwapRun> {
+  await using swapped = server;
+  const path = `/v1/models/${model.name}:predict`;
+  const load = startSteadyLoadThread({ port: swapped.restPort, path, body: jsonBody(model, 1), perSecond: REQUESTS_PER_SECOND });
+  const swaps: Swap[] = [];
+  let shots: readonly Shot[] = [];
+  try {
+    await pause(WARM_UP_MS);
+    for (let swap = 0; swap < count; swap++) {
+      const fromMs = performance.now();
+      await swapped.swap(swap % 2 === 0 ? 2 : 1, load);
       const answersMs = performance.now();
       await pause(SETTLED_AFTER_MS);
       swaps.push({ fromMs, answersMs, settledMs: performance.now() });
@@ -131,7 +195,7 @@ async function swapUnderLoad(context: BenchContext, model: BenchModel, served: S
 }
 
 /** How long the requests took that were sent within one of these windows. */
-function latencies(shots: readonly Shot[], windows: readonly { readonly fromMs: number; readonly untilMs: number }[]): readonly number[] {
+function latencies(shots: readonly Shot[], windows: readonly Window[]): readonly number[] {
   const inside = ({ sentMs }: Shot) => windows.some(({ fromMs, untilMs }) => sentMs >= fromMs && sentMs < untilMs);
   return shots.filter(inside).map(({ sentMs, doneMs }) => doneMs - sentMs);
 }

@@ -51,6 +51,8 @@ export async function openModelDocuments(options: {
   /** Models that have a document or a history. */
   const known = new Set<string>();
   const histories = new Map<string, HistoryEntry[]>();
+  /** Histories that were added to since they were last saved: a long one costs more to write out than a turn that adds nothing. */
+  const longer = new Set<string>();
   const restored = new Map<string, ModelState>();
   const stopping = new AbortController();
   let flushing: Promise<void> | undefined;
@@ -78,6 +80,7 @@ export async function openModelDocuments(options: {
   function forget(name: string): void {
     known.delete(name);
     histories.delete(name);
+    longer.delete(name);
     for (const key of [modelPrefix + name, historyPrefix + name]) {
       const document = documents.get(key);
       if (document === undefined) continue;
@@ -140,8 +143,7 @@ export async function openModelDocuments(options: {
         if (!models.has(name)) continue;
         known.add(name);
         want(modelPrefix + name, storeModel(model));
-        const history = histories.get(name);
-        if (history !== undefined) want(historyPrefix + name, history);
+        if (longer.delete(name)) want(historyPrefix + name, histories.get(name));
       }
       flushSoon();
     },
@@ -152,6 +154,7 @@ export async function openModelDocuments(options: {
       for (const transition of transitions) history.push({ atMs: clock.wallNow(), ...transition });
       history.splice(0, history.length - MAX_HISTORY);
       histories.set(model, history);
+      longer.add(model);
     },
     async [Symbol.asyncDispose]() {
       // What is not written yet gets a last attempt each, until one fails; the next leader sees the rest for itself.
