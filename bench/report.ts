@@ -79,6 +79,16 @@ ${latestFirst.map((entries) => runText(entries, latestFirst.length > 1)).join('\
   answer that is wrong, an error, or a process that ends by itself makes the section fail. The load generator shares the processors with the
   server, so requests/s are lower, and latencies longer, than clients elsewhere would see; the processor time of a request is not touched by that.
 
+## What stands in the way
+
+- **The limit of models that keep every core busy**: the loops of the limit have all processors for themselves, and whoever is asked over HTTP has not.
+  *The limit beside a bare node:http* is what the loops do while that server takes the same bodies, at the rate at which Headrace answered them, and
+  answers a constant: Headrace has to receive, read, batch and answer on what those two leave. 0.95 of the limit is within reach where requests are
+  small beside what is computed for them, or where there are more processors than two.
+- **Swaps**: a swap costs the one thread on which registry, gateway, batcher and worker meet in one process about 15 ms of its time, spread over
+  50 to 500 ms: decisions, documents, announcements, routing, loading and letting go. Loading itself is in other threads, and what it does to a
+  server that does nothing else is the row below. In a mesh a swap's work is not on the gateway's thread.
+
 Models, with random weights from a fixed seed: ${BENCH_MODELS.map(({ name, what }) => `${name} (${what})`).join('; ')}.
 SavedModels, made by \`models/make-savedmodels.py\`: ${SAVED_NETS.map(({ name, what }) => `${name} (${what})`).join('; ')}.
 `;

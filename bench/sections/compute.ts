@@ -1,19 +1,22 @@
 import { availableParallelism } from 'node:os';
+import { PREDICT_PATH, runGrpc } from '../load/grpc-load.ts';
 import { runWrk } from '../load/wrk.ts';
 import { modelFile } from '../models/folder.ts';
 import { type BenchModel, CONV, TRANSFORMER } from '../models/nets.ts';
-import { jsonBody } from '../models/payloads.ts';
+import { grpcRequest, jsonBody } from '../models/payloads.ts';
 import { runScript } from '../node-script.ts';
 import { interleave, median, medianRatio } from '../rounds.ts';
 import { type BenchContext, type BenchRow, type BenchSection, perSecond } from '../section.ts';
 import { type BenchServer, startBareHttp, startEmbedded } from '../servers.ts';
 
 const CONNECTIONS = 32;
+/** Over gRPC as many requests are in flight, on fewer connections. */
+const GRPC_CONNECTIONS = 4;
 
 /** Embedded with models that keep every core busy, against a loop over session.run without a server. */
 export const COMPUTE: BenchSection = {
   name: 'compute',
-  about: 'embedded over REST, saturated: conv net, transformer',
+  about: 'embedded over REST and gRPC, saturated: conv net, transformer',
   needsWrk: true,
   needsMesh: false,
   async run(context) {
@@ -36,7 +39,14 @@ async function measure(context: BenchContext, model: BenchModel): Promise<readon
     const url = `http://127.0.0.1:${restPort}/v1/models/${model.name}:predict`;
     return (await runWrk({ url, body, connections: CONNECTIONS, seconds: context.seconds })).perSecond;
   };
+  const message = grpcRequest(model, 1);
+  const loadGrpc = async ({ grpcPort }: BenchServer): Promise<number> => {
+    const { seconds } = context;
+    const streams = CONNECTIONS / GRPC_CONNECTIONS;
+    return (await runGrpc({ port: grpcPort, path: PREDICT_PATH, message, connections: GRPC_CONNECTIONS, streams, seconds })).perSecond;
+  };
   const limit = () => runLimit(model, plan, context.seconds * 1000);
+  await loadGrpc(embedded);
   await load(embedded); // warms the compilers up
   const answersPerSecond = await load(embedded);
   await using bare = await startBareHttp(context.servers, answersPerSecond);
@@ -44,6 +54,7 @@ async function measure(context: BenchContext, model: BenchModel): Promise<readon
     {
       before: limit,
       embedded: () => load(embedded),
+      grpc: () => loadGrpc(embedded),
       after: limit,
       // The same bytes come and go, at the rate at which Headrace took them, while the loops run: nobody who is asked over HTTP can do more.
       beside: async () => (await Promise.all([limit(), load(bare)]))[0],
@@ -56,6 +67,14 @@ async function measure(context: BenchContext, model: BenchModel): Promise<readon
   const row = { path: `embedded, REST, ${model.what}, ${CONNECTIONS} connections`, unit: 'x' } as const;
   const ours = `embedded ${perSecond(median(rates.embedded))}`;
   return [
+    {
+      path: `embedded, gRPC, ${model.what}, ${CONNECTIONS} in flight over ${GRPC_CONNECTIONS} connections`,
+      values: [`embedded ${perSecond(median(rates.grpc))}`, `limit ${perSecond(median(limits))} (${loops})`],
+      figure: medianRatio(rates.grpc, limits),
+      unit: 'x',
+      of: 'of the limit',
+      target: { atLeast: 0.95 },
+    },
     {
       ...row,
       values: [ours, `limit ${perSecond(median(limits))} (${loops})`],
