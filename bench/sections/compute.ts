@@ -26,6 +26,7 @@ export const COMPUTE: BenchSection = {
 
 /** Plans of which the limit is chosen, after a first look at all. */
 const FINALISTS = 4;
+const FINAL_RUNS = 3;
 
 /** How the loop is run: rows per run, and threads as sessions times threads in each. */
 interface LimitPlan {
@@ -111,12 +112,15 @@ async function bestPlan(context: BenchContext, model: BenchModel): Promise<Limit
   const plans = ways.flatMap((way) => [1, 4, 8, 16, 32].map((rows): LimitPlan => ({ ...way, rows })));
   const tried: { readonly plan: LimitPlan; readonly rate: number }[] = [];
   for (const plan of plans) tried.push({ plan, rate: await runLimit(model, plan, Math.min(1000, context.seconds * 1000)) });
-  // A short run is easily disturbed, and a limit that is too low would flatter us: the fastest run again, and their best counts.
+  // A short run is easily disturbed, and a limit that is too low would flatter us: the fastest again, in turn, and by their medians.
   const finals = tried.sort((a, b) => b.rate - a.rate).slice(0, FINALISTS);
+  const again: Record<string, () => Promise<number>> = {};
+  for (const [index, { plan }] of finals.entries()) again[index] = () => runLimit(model, plan, context.seconds * 1000);
+  const rates = await interleave(again, FINAL_RUNS);
   let best: { readonly plan: LimitPlan; readonly rate: number } | undefined;
-  for (const { plan, rate } of finals) {
-    const again = Math.max(rate, await runLimit(model, plan, context.seconds * 1000), await runLimit(model, plan, context.seconds * 1000));
-    if (best === undefined || again > best.rate) best = { plan, rate: again };
+  for (const [index, { plan }] of finals.entries()) {
+    const rate = median(rates[index] ?? []);
+    if (best === undefined || rate > best.rate) best = { plan, rate };
   }
   if (best === undefined) throw new Error('no plan was tried (this is a bug)');
   context.say(
