@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
-import { PROCESS_SETTINGS } from '../scripts/process-settings.ts';
+import { SERVICE_START } from '../scripts/service-start.ts';
 import { startNatsServer } from '../test/servers/nats-server.ts';
 import { startRedisServer } from '../test/servers/redis-server.ts';
 import { untilListening } from '../test/servers/server-process.ts';
@@ -230,10 +230,10 @@ function startNode(name: string, script: string, args: readonly (string | number
       ? ['--cpu-prof', `--cpu-prof-dir=${options.profileFolder}`, `--cpu-prof-name=${name}-${Date.now()}.cpuprofile`]
       : [];
   // References are what a Node user has without Headrace, its settings included.
-  const flags = script.startsWith('services/') ? PROCESS_SETTINGS.flags : ['--disable-warning=ExperimentalWarning'];
+  const flags = script.startsWith('services/') ? SERVICE_START.flags : ['--disable-warning=ExperimentalWarning'];
   const child = spawn(process.execPath, [...flags, ...profiling, join(ROOT, script), ...args.map(String)], {
     cwd: ROOT,
-    env: { ...process.env, ...PROCESS_SETTINGS.env },
+    env: { ...process.env, ...SERVICE_START.env },
     stdio: ['ignore', 'ignore', 'inherit'],
   });
   const exited = once(child, 'exit');

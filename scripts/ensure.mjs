@@ -53,7 +53,7 @@ function pinnedNode() {
  * models (measured: 290 MB against 95 MB). Without a bound V8's young generation grows to 128 MB in bursts and keeps them, hour after hour; with
  * this it has 16 at most (measured: 2 to 4 % fewer small requests a second, 5 % more images, 40 MB less).
  */
-const settings = JSON.parse(readFileSync(new URL('./process-settings.json', import.meta.url), 'utf8'));
+const settings = JSON.parse(readFileSync(new URL('./service-start.json', import.meta.url), 'utf8'));
 
 export const nodeFlags = settings.flags;
 

@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
-import { PROCESS_SETTINGS } from '../scripts/process-settings.ts';
+import { SERVICE_START } from '../scripts/service-start.ts';
 
 const ROOT = join(import.meta.dirname, '..');
 const tracked = execFileSync('git', ['ls-files', '--cached', '--others', '--exclude-standard'], { cwd: ROOT, encoding: 'utf8' })
@@ -134,11 +134,11 @@ describe('tidy', () => {
 
   test('the image starts services as the npm scripts do', () => {
     const entry = text.get('docker/entrypoint.sh') ?? '';
-    expect(entry).toContain(`exec node ${PROCESS_SETTINGS.flags.join(' ')} "services`);
+    expect(entry).toContain(`exec node ${SERVICE_START.flags.join(' ')} "services`);
     const stages = (text.get('Dockerfile') ?? '').split(/^FROM /m).filter((stage) => stage.includes('ENTRYPOINT'));
     expect(stages.length).toBe(2);
     for (const stage of stages)
-      for (const [name, value] of Object.entries(PROCESS_SETTINGS.env)) expect(stage).toContain(`    ${name}=${value} `);
+      for (const [name, value] of Object.entries(SERVICE_START.env)) expect(stage).toContain(`    ${name}=${value} `);
   });
 
   test('nothing names a machine or a package registry', () => {

@@ -141,8 +141,8 @@ interface Held {
   readonly request: LoadRequest;
   readonly guard: Guard;
   ready: boolean;
-  /** What a run takes, a moving average; long before the first. */
-  runMs: number;
+  /** What a run takes, a moving average; undefined before the first. */
+  runMs: number | undefined;
 }
 
 const NO_GUARD: Guard = { names: [], estimatedBytes: 0 };
@@ -370,10 +370,10 @@ export function createExecutor(options: ExecutorOptions): Executor {
     canTake(model) {
       const held = models.get(model);
       if (thread === undefined || !held?.ready || thread.freeSlots.length === 0) return false;
-      return inFlightOn(thread) < SLOTS_PER_EXECUTOR || thread.expectedMs + held.runMs <= SHORT_MS;
+      return inFlightOn(thread) < SLOTS_PER_EXECUTOR || thread.expectedMs + (held.runMs ?? hangMs) <= SHORT_MS;
     },
     async load(model, runtime, request, guard = NO_GUARD) {
-      const held: Held = { runtime, request, guard, ready: false, runMs: Number.POSITIVE_INFINITY };
+      const held: Held = { runtime, request, guard, ready: false, runMs: undefined };
       models.set(model, held);
       for (;;) {
         try {
@@ -447,7 +447,7 @@ export function createExecutor(options: ExecutorOptions): Executor {
           model,
           names: held?.guard.names ?? [],
           slot,
-          expectedMs: Number.isFinite(held?.runMs) ? (held?.runMs ?? 0) : SHORT_MS,
+          expectedMs: held?.runMs ?? hangMs,
           startedMs: clock.now(),
           answer(answer) {
             try {
@@ -482,8 +482,8 @@ export function createExecutor(options: ExecutorOptions): Executor {
   return executor;
 }
 
-function nextAverageMs(beforeMs: number, ranMs: number): number {
-  return Number.isFinite(beforeMs) ? beforeMs + NEWEST_WEIGHT * (ranMs - beforeMs) : ranMs;
+function nextAverageMs(beforeMs: number | undefined, ranMs: number): number {
+  return beforeMs === undefined ? ranMs : beforeMs + NEWEST_WEIGHT * (ranMs - beforeMs);
 }
 
 function toError(answer: FromThread): ServeError {

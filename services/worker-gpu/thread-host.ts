@@ -3,8 +3,8 @@ import type { ExecutorHost, HostListener } from './executor-host.ts';
 import type { FromThread, ThreadData } from './executor-protocol.ts';
 
 /**
- * A run leaves hardly any garbage: tensors are in shared memory. Without a bound a thread's young generation may grow to 128 MB, and pages that were
- * touched once stay.
+ * A run leaves hardly any garbage: tensors are in shared memory. Where the process was started without a bound (`--max-semi-space-size`), a thread's
+ * young generation may grow to 128 MB, and pages that were touched once stay.
  */
 const YOUNG_MEBIBYTES = 8;
 

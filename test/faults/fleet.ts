@@ -2,7 +2,7 @@ import { rmSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { PROCESS_SETTINGS } from '../../scripts/process-settings.ts';
+import { SERVICE_START } from '../../scripts/service-start.ts';
 import { freePort, untilListening } from '../servers/server-process.ts';
 import type { FaultModels } from './models.ts';
 import { createOwnedProcess, type OwnedProcess } from './owned-process.ts';
@@ -100,7 +100,7 @@ export async function startFaultFleet(options: FleetOptions): Promise<FaultFleet
       ],
     };
     const args = [
-      ...PROCESS_SETTINGS.flags,
+      ...SERVICE_START.flags,
       ...(options.probe ? ['--import', PROBE] : []),
       join(ROOT, 'services', service, 'main.ts'),
       `--nats_url=nats://127.0.0.1:${behindProxy ? proxy.port : natsPort}`,
@@ -108,7 +108,7 @@ export async function startFaultFleet(options: FleetOptions): Promise<FaultFleet
       ...own[service],
       ...(options.flags?.[service] ?? []),
     ];
-    const env = { PATH: process.env.PATH, ...PROCESS_SETTINGS.env };
+    const env = { PATH: process.env.PATH, ...SERVICE_START.env };
     const started = createOwnedProcess(`${service} ${index + 1}`, process.execPath, args, env);
     members.push(
       Object.defineProperties({ service, monitoringPort, restPort, grpcPort }, Object.getOwnPropertyDescriptors(started)) as FleetMember,

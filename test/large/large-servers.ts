@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { PROCESS_SETTINGS } from '../../scripts/process-settings.ts';
+import { SERVICE_START } from '../../scripts/service-start.ts';
 import { type MeshProcess, startMeshProcesses } from '../servers/mesh-processes.ts';
 import { freePort } from '../servers/server-process.ts';
 import { LARGE_MODEL, putLargeModel } from './large-model.ts';
@@ -34,14 +34,14 @@ export async function startLargeEmbedded(flags: readonly string[] = []): Promise
   starting.defer(() => rmSync(folder, { recursive: true }));
   const [restPort, grpcPort] = [await freePort(), await freePort()];
   const args = [
-    ...PROCESS_SETTINGS.flags,
+    ...SERVICE_START.flags,
     join(ROOT, 'services/embedded/main.ts'),
     `--rest_api_port=${restPort}`,
     `--port=${grpcPort}`,
     ...modelFlags(folder),
     ...flags,
   ];
-  const child = spawn(process.execPath, args, { cwd: ROOT, env: { PATH: process.env.PATH, ...PROCESS_SETTINGS.env } });
+  const child = spawn(process.execPath, args, { cwd: ROOT, env: { PATH: process.env.PATH, ...SERVICE_START.env } });
   const written: string[] = [];
   for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk: Buffer) => written.push(chunk.toString()));
   const exited = once(child, 'exit');

@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
-import { PROCESS_SETTINGS } from '../../scripts/process-settings.ts';
+import { SERVICE_START } from '../../scripts/service-start.ts';
 import { type NatsServer, startNatsServer } from './nats-server.ts';
 import { type RedisServer, startRedisServer } from './redis-server.ts';
 import { freePort } from './server-process.ts';
@@ -52,14 +52,14 @@ export async function startMeshProcesses(registryFlags: readonly string[]): Prom
       'worker-gpu': [],
     }[service];
     const args = [
-      ...PROCESS_SETTINGS.flags,
+      ...SERVICE_START.flags,
       join(ROOT, 'services', service, 'main.ts'),
       `--nats_url=${nats.url}`,
       `--monitoring_port=${monitoringPort}`,
       ...own,
       ...flags,
     ];
-    const child = spawn(process.execPath, args, { cwd: ROOT, env: { PATH: process.env.PATH, ...PROCESS_SETTINGS.env } });
+    const child = spawn(process.execPath, args, { cwd: ROOT, env: { PATH: process.env.PATH, ...SERVICE_START.env } });
     const written: string[] = [];
     child.stdout?.on('data', (chunk: Buffer) => written.push(chunk.toString()));
     child.stderr?.on('data', (chunk: Buffer) => written.push(chunk.toString()));
