@@ -11,7 +11,7 @@ import type { PendingReply } from './model-api.ts';
 import { type PlainHead, readPlainHead } from './plain-head.ts';
 import { createPlainReplies, type PlainReplies } from './plain-reply.ts';
 import type { Reply } from './reply.ts';
-import type { StallWatch, Watched } from './stall-watch.ts';
+import { type StallWatch, startStallWatch, type Watched } from './stall-watch.ts';
 
 /** The connections of one server. Disposing ends all of them at once. */
 export interface PlainConnections extends Disposable {
@@ -46,13 +46,26 @@ export interface PlainConnectionsOptions {
 
 /** How often connections that wait are looked at. */
 const LOOK_MS = 5000;
+/**
+ * How long a connection that has ended stays open for a client that still sends, and what is read and thrown away of it. A socket closed with
+ * bytes that nobody read is reset, and a reset takes the answers with it that the client has not received yet.
+ */
+const LINGER_MS = 1000;
+const DISCARD_BYTES = 64 * 1024 * 1024;
 const CLOSING = 'HTTP/1.1 408 Request Timeout\r\nConnection: close\r\n\r\n';
 
 /** Makes the connections of a server: none yet. */
 export function createPlainConnections(options: PlainConnectionsOptions): PlainConnections {
   const { clock } = options;
   const connections = new Set<Connection>();
-  const shared: Shared = { ...options, replies: createPlainReplies(clock, options.keepAliveMs), connections, inFlight: 0 };
+  const shared: Shared = {
+    ...options,
+    replies: createPlainReplies(clock, options.keepAliveMs),
+    connections,
+    lingering: startStallWatch(clock, LINGER_MS),
+    draining: false,
+    inFlight: 0,
+  };
   let looking: Timer | undefined;
 
   function look(): void {
@@ -75,10 +88,12 @@ export function createPlainConnections(options: PlainConnectionsOptions): PlainC
       lookLater();
     },
     drain() {
+      shared.draining = true;
       for (const connection of connections) connection.endIfWaiting();
     },
     [Symbol.dispose]() {
       looking?.[Symbol.dispose]();
+      shared.lingering[Symbol.dispose]();
       for (const connection of connections) connection.destroy();
     },
   };
@@ -88,6 +103,9 @@ export function createPlainConnections(options: PlainConnectionsOptions): PlainC
 interface Shared extends PlainConnectionsOptions {
   readonly replies: PlainReplies;
   readonly connections: Set<Connection>;
+  /** Ended connections whose clients have not closed them yet. */
+  readonly lingering: StallWatch;
+  draining: boolean;
   inFlight: number;
 }
 
@@ -97,10 +115,11 @@ interface Shared extends PlainConnectionsOptions {
  * - `reading`: the body of a request.
  * - `answering`: a request is here whole; bytes that come now are of the next one.
  * - `sending`: its answer is written, and the client takes it slowly: the next request waits until it has.
- * - `ending`: its answer is written, and was the last one.
+ * - `ending`: its answer is written, and was the last one; what still comes is thrown away.
+ * - `lingering`: that answer is sent, and the client has not closed the connection yet.
  * - `left`: ended, or node:http's.
  */
-type State = 'waiting' | 'reading' | 'answering' | 'sending' | 'ending' | 'left';
+type State = 'waiting' | 'reading' | 'answering' | 'sending' | 'ending' | 'lingering' | 'left';
 
 /** One connection, and the request that is under way on it: one at a time, so one object will do for all of them. */
 class Connection implements Exchange, Watched {
@@ -121,6 +140,7 @@ class Connection implements Exchange, Watched {
   /** Of the budget, while an answer is not sent yet. */
   #share: ByteShare | undefined = undefined;
   #pumping = false;
+  #discarded = 0;
   #lastMs: number;
   #isNew = true;
   startedMs = 0;
@@ -133,6 +153,7 @@ class Connection implements Exchange, Watched {
   readonly #onDrain = (): void => this.#drained();
   /** As node:http has it: a client that says it sends no more gets no more. */
   readonly #onEnd = (): void => void this.#socket.end();
+  readonly #onFinish = (): void => this.#sent();
   readonly #onClose = (): void => this.#gone();
 
   constructor(socket: Socket, shared: Shared) {
@@ -158,9 +179,11 @@ class Connection implements Exchange, Watched {
     return this.#state === 'left';
   }
 
-  /** Progress of the body while it is read, of the answer while the client takes it. */
+  /** Progress of the body while it is read, of the answer while the client takes it, of the client when nobody listens to it any more. */
   progress(): number {
-    return this.#state === 'reading' ? this.#bodyLength : this.#socket.bytesWritten - this.#socket.writableLength;
+    if (this.#state === 'reading') return this.#bodyLength;
+    if (this.#state === 'lingering') return this.#discarded;
+    return this.#socket.bytesWritten - this.#socket.writableLength;
   }
 
   stalled(): void {
@@ -181,9 +204,8 @@ class Connection implements Exchange, Watched {
     this.#lastMs = nowMs;
     replies.write(socket, reply, { close, nowMs });
     if (close) {
-      this.#state = 'ending';
       if (socket.writableLength > 0) this.#watchSending(reply.body.length);
-      socket.destroySoon();
+      this.#end();
     } else if (socket.writableNeedDrain) {
       this.#state = 'sending';
       this.#watchSending(reply.body.length);
@@ -211,8 +233,30 @@ class Connection implements Exchange, Watched {
     this.#socket.destroy();
   }
 
+  /** Sends what is written and no more, and goes on to read, so that the client gets it (see `LINGER_MS`). */
+  #end(): void {
+    this.#state = 'ending';
+    this.#next = undefined;
+    this.#socket.once('finish', this.#onFinish);
+    this.#socket.end();
+    this.#resume();
+  }
+
+  #sent(): void {
+    if (this.#state !== 'ending') return;
+    this.#unwatch();
+    this.#state = 'lingering';
+    this.#watching = this.#shared.lingering.watch(this);
+  }
+
+  #discard(chunk: Buffer): void {
+    this.#discarded += chunk.byteLength;
+    if (this.#discarded > DISCARD_BYTES) this.destroy();
+  }
+
   #received(chunk: Buffer): void {
     if (this.#state === 'reading') this.#collect(chunk);
+    else if (this.#state === 'ending' || this.#state === 'lingering') this.#discard(chunk);
     else if (this.#state === 'waiting' && this.#next === undefined) {
       this.#next = chunk;
       this.#pump();
@@ -312,8 +356,12 @@ class Connection implements Exchange, Watched {
 
   #drained(): void {
     if (this.#state !== 'sending') return;
-    this.#state = 'waiting';
     this.#unwatch();
+    if (this.#shared.draining) {
+      this.#end();
+      return;
+    }
+    this.#state = 'waiting';
     this.#lastMs = this.#shared.clock.now();
     this.#settle();
     this.#pump();
