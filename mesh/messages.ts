@@ -63,6 +63,12 @@ export interface CancelFrame {
   readonly requestIds: readonly RequestId[];
 }
 
+/** Batches that a batcher has sent to a worker and not got back, to ask whether it has them; and, as the answer, those that it does not have. */
+export interface BatchList {
+  readonly batcherId: MemberId;
+  readonly batchIds: readonly BatchId[];
+}
+
 /** The part of a request that is in a batch: rows `[rowStart, rowStart + rowCount)` of its inputs; all of it, unless it was split. */
 export interface BatchPart {
   readonly gatewayId: MemberId;
@@ -212,6 +218,21 @@ export function encodeCancel(frame: CancelFrame): Uint8Array {
 export function decodeCancel(bytes: Uint8Array): CancelFrame {
   const reader = open(bytes);
   return { gatewayId: memberId(reader.text()), requestIds: list(reader, () => reader.f64() as RequestId) };
+}
+
+/** Encodes a list of batches. */
+export function encodeBatchList({ batcherId, batchIds }: BatchList): Uint8Array {
+  const writer = begin(64 + 8 * batchIds.length)
+    .text(batcherId)
+    .u32(batchIds.length);
+  for (const batchId of batchIds) writer.f64(batchId);
+  return writer.finish();
+}
+
+/** Decodes a list of batches. */
+export function decodeBatchList(bytes: Uint8Array): BatchList {
+  const reader = open(bytes);
+  return { batcherId: memberId(reader.text()), batchIds: list(reader, () => reader.f64() as BatchId) };
 }
 
 /** Bits of a batch's flags. */

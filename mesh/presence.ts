@@ -56,13 +56,16 @@ export interface Presence extends AsyncDisposable {
   members<Detail>(kind: MemberKind): readonly Member<Detail>[];
   /** Replaces what this member announces and tells everybody at once. */
   announce(detail: unknown): void;
-  /** Calls `listener` after a member came, changed its detail, or went (`gone`: lease ended, or it said good-bye). */
+  /** Calls `listener` after a member came, changed its detail, reconnected, or went (`gone`: lease ended, or it said good-bye). */
   onChange(listener: (change: MemberChange) => void): Disposable;
 }
 
-/** One change of the membership view. */
+/**
+ * One change of the membership view. `reconnected`: the member lost its connection to the broker for less than a lease and has it back; what was
+ * on its way to it or from it may be lost.
+ */
 export interface MemberChange {
-  readonly type: 'came' | 'changed' | 'gone';
+  readonly type: 'came' | 'changed' | 'gone' | 'reconnected';
   readonly member: Member;
   /** Of a member whose lease ended. Absent when it said good-bye. */
   readonly silence?: Silence;
@@ -90,12 +93,15 @@ interface Heartbeat {
   readonly piece?: string;
   readonly next?: number | null;
   readonly leaving?: true;
+  /** How often the member has lost the broker and had it back; absent: never. */
+  readonly reconnects?: number;
 }
 
 interface Seen {
   member: Member;
   revision: number;
   heardAtMs: number;
+  reconnects: number;
 }
 
 const heartbeatShape = objectOf<Heartbeat>({
@@ -111,6 +117,7 @@ const heartbeatShape = objectOf<Heartbeat>({
   leaving: optional((value, path) => {
     if (value !== true) throw new ServeError('DATA_LOSS', `${path} is not true`);
   }),
+  reconnects: optional(count),
 });
 
 /** Details up to this size travel in the heartbeat that announces them; larger ones are asked for. */
@@ -139,6 +146,7 @@ export async function startPresence(options: PresenceOptions): Promise<Presence>
   let timer: Timer | undefined;
   /** When a heartbeat of our own was heard last. */
   let heardSelfMs = clock.now();
+  let reconnects = 0;
 
   const emit = (change: MemberChange) => {
     for (const listener of [...listeners]) listener(change);
@@ -158,19 +166,26 @@ export async function startPresence(options: PresenceOptions): Promise<Presence>
       emit({ type: 'gone', member: known.member });
       return;
     }
-    if (known) known.heardAtMs = clock.now();
+    if (known) hear(known, heard.reconnects ?? 0);
     if (known?.revision === heard.revision) return;
     // A member never counts down: what we have of it is not its own. It says itself what is right.
     if (known && known.revision > heard.revision) return void ask(heard);
     if (heard.detail !== undefined) {
-      put(heard.id, heard.kind, heard.revision, heard.detail);
+      put(heard, heard.detail);
       return;
     }
     if (heard.patch !== undefined && known?.revision === heard.revision - 1 && known.member.kind === 'worker') {
-      put(heard.id, heard.kind, heard.revision, patchDetail(known.member.detail as WorkerDetail, heard.patch));
+      put(heard, patchDetail(known.member.detail as WorkerDetail, heard.patch));
       return;
     }
     void ask(heard);
+  }
+
+  function hear(known: Seen, itsReconnects: number): void {
+    known.heardAtMs = clock.now();
+    const before = known.reconnects;
+    known.reconnects = itsReconnects;
+    if (itsReconnects > before) emit({ type: 'reconnected', member: known.member });
   }
 
   const asking = new Set<MemberId>();
@@ -209,32 +224,39 @@ export async function startPresence(options: PresenceOptions): Promise<Presence>
       from = next;
     }
     if (first === undefined) return undefined;
-    return readHeartbeat(utf8(`{"kind":"${first.kind}","id":"${first.id}","revision":${first.revision},"detail":${read}}`));
+    const rest = `"revision":${first.revision},"reconnects":${first.reconnects ?? 0},"detail":${read}`;
+    return readHeartbeat(utf8(`{"kind":"${first.kind}","id":"${first.id}",${rest}}`));
   }
 
   /** The answer to whoever asks what this member is. */
   function describeSelf(from: number): Uint8Array {
-    const whole = utf8(JSON.stringify({ kind, id, revision, detail } satisfies Heartbeat));
+    const whole = utf8(JSON.stringify({ kind, id, revision, reconnects, detail } satisfies Heartbeat));
     if (from === 0 && whole.byteLength <= transport.maxPayloadBytes) return whole;
     const all = JSON.stringify(detail);
     // A character takes up to three bytes, and twice as many where it is escaped.
     const until = from + Math.floor(transport.maxPayloadBytes / 8);
     const next = until < all.length ? until : null;
-    return utf8(JSON.stringify({ kind, id, revision, piece: all.slice(from, until), next } satisfies Heartbeat));
+    return utf8(JSON.stringify({ kind, id, revision, reconnects, piece: all.slice(from, until), next } satisfies Heartbeat));
   }
 
   /** Takes a member's own word, also against a higher revision that somebody else made up. */
-  function replace({ id: memberId, kind: memberKind, revision: newRevision, detail: newDetail }: Heartbeat): void {
-    const known = seen.get(memberId);
-    if (known && known.revision > newRevision) known.revision = -1;
-    put(memberId, memberKind, newRevision, newDetail);
+  function replace(own: Heartbeat): void {
+    const known = seen.get(own.id);
+    if (known && known.revision > own.revision) known.revision = -1;
+    put(own, own.detail);
   }
 
-  function put(memberId: MemberId, memberKind: MemberKind, newRevision: number, newDetail: unknown): void {
+  function put(heard: Pick<Heartbeat, 'id' | 'kind' | 'revision' | 'reconnects'>, newDetail: unknown): void {
+    const { id: memberId } = heard;
     const known = seen.get(memberId);
-    if (known && known.revision >= newRevision) return;
-    const member: Member = { kind: memberKind, id: memberId, detail: newDetail };
-    seen.set(memberId, { member, revision: newRevision, heardAtMs: clock.now() });
+    if (known && known.revision >= heard.revision) return;
+    const member: Member = { kind: heard.kind, id: memberId, detail: newDetail };
+    seen.set(memberId, {
+      member,
+      revision: heard.revision,
+      heardAtMs: clock.now(),
+      reconnects: Math.max(heard.reconnects ?? 0, known?.reconnects ?? 0),
+    });
     // A newcomer knows nobody yet: it need not wait for the next heartbeat.
     if (!known && memberId !== id && !stopped) beat(true);
     emit({ type: known ? 'changed' : 'came', member });
@@ -251,6 +273,7 @@ export async function startPresence(options: PresenceOptions): Promise<Presence>
       ...(withDetail && inline ? { detail } : {}),
       ...(patch !== undefined && inline ? { patch } : {}),
       ...(leaving ? { leaving: true as const } : {}),
+      ...(reconnects > 0 ? { reconnects } : {}),
     };
     transport.publish(subjects.presence, utf8(JSON.stringify(heartbeat)));
   }
@@ -296,8 +319,12 @@ export async function startPresence(options: PresenceOptions): Promise<Presence>
       if (message.replyTo && Number.isSafeInteger(from) && from >= 0) transport.publish(message.replyTo, describeSelf(from));
     }),
   ];
-  put(id, kind, revision, detail);
-  const reconnects = transport.onConnectionChange((connected) => connected && !stopped && beat(true));
+  put({ id, kind, revision }, detail);
+  const connection = transport.onConnectionChange((connected) => {
+    if (!connected || stopped) return;
+    reconnects++;
+    beat(true);
+  });
   await transport.flush();
   beat(true);
   timer = clock.schedule(heartbeatMs, tick);
@@ -315,7 +342,7 @@ export async function startPresence(options: PresenceOptions): Promise<Presence>
       const patch = diffDetail(kind, detail, newDetail);
       detail = newDetail;
       revision++;
-      put(id, kind, revision, detail);
+      put({ id, kind, revision }, detail);
       if (!stopped) beat(patch === undefined, false, patch);
     },
     onChange(listener) {
@@ -326,7 +353,7 @@ export async function startPresence(options: PresenceOptions): Promise<Presence>
       if (stopped) return;
       stopped = true;
       timer?.[Symbol.dispose]();
-      reconnects[Symbol.dispose]();
+      connection[Symbol.dispose]();
       for (const subscription of subscriptions) subscription[Symbol.dispose]();
       beat(false, true);
       listeners.clear();

@@ -17,6 +17,8 @@ export function createSubjects(root: string) {
     batch: (worker: MemberId) => `${root}.worker.${worker}.batch`,
     /** CancelFrames for one worker. */
     drop: (worker: MemberId) => `${root}.worker.${worker}.drop`,
+    /** A worker answers which batches of a BatchList it does not have. */
+    missing: (worker: MemberId) => `${root}.worker.${worker}.missing`,
     /** Assignments for one worker (JSON): see `control.ts`. */
     assign: (worker: MemberId) => `${root}.worker.${worker}.assign`,
     /** A worker answers the signatures of one servable (JSON): see `control.ts`. */

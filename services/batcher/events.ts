@@ -8,7 +8,7 @@ import type { CloseReason } from './batch-policy.ts';
 import type { LaneGroup } from './lane-group.ts';
 
 /** Why requests went back to their lanes. */
-export type RequeueReason = 'refused' | 'undelivered' | 'worker-lost' | 'suspect';
+export type RequeueReason = 'refused' | 'undelivered' | 'worker-lost' | 'missing' | 'suspect';
 
 /** What the batcher reports: each event is one function that writes metric and log together. */
 export interface BatcherEvents {

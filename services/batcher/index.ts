@@ -12,6 +12,7 @@ import { createBatcherEvents } from './events.ts';
 import { maxMessageBytesOf } from './form-batch.ts';
 import { createLanes } from './lanes.ts';
 import { createLossInboxes } from './loss-inboxes.ts';
+import { createMissingBatches } from './missing-batches.ts';
 
 /** What a batcher runs on. The caller owns all of it and disposes it after the batcher. */
 export interface BatcherDeps {
@@ -62,6 +63,18 @@ export async function startBatcher(deps: BatcherDeps): Promise<Batcher> {
       answer: outbox.add,
       drop: (workerId, frame) => transport.publish(subjects.drop(workerId), encodeCancel(frame)),
     },
+  });
+  const missing = createMissingBatches({
+    transport,
+    subjects,
+    clock,
+    id,
+    sentTo: lanes.sentTo,
+    onMissing(workerId, batchIds) {
+      lanes.missing(workerId, batchIds, clock.now());
+      lookSoon();
+    },
+    onUnreadable: events.unreadable,
   });
   let looking = false;
   let stopped = false;
@@ -118,6 +131,7 @@ export async function startBatcher(deps: BatcherDeps): Promise<Batcher> {
       lanes.connection(connected, clock.now());
       lookSoon();
     }),
+    missing,
   ];
   await transport.flush();
   const own = deps.presence === undefined;
@@ -140,9 +154,15 @@ export async function startBatcher(deps: BatcherDeps): Promise<Batcher> {
   subscriptions.push(
     presence.onChange(({ type, member, silence }) => {
       if (member.kind !== 'worker') return;
+      if (type === 'reconnected') return missing.ask(member.id);
       if (type !== 'gone') return meet(member as Member<WorkerDetail>);
       lanes.gone(member.id, clock.now(), silence);
       lookSoon();
+    }),
+  );
+  subscriptions.push(
+    transport.onConnectionChange((connected) => {
+      if (connected) for (const { id: workerId } of presence.members('worker')) missing.ask(workerId);
     }),
   );
   for (const member of presence.members<WorkerDetail>('worker')) meet(member);

@@ -69,6 +69,10 @@ export interface Lanes {
   announced(workerId: MemberId, detail: WorkerDetail, nowMs: number): void;
   /** A worker said good-bye or its lease ended; `silence`: how, in the second case. */
   gone(workerId: MemberId, nowMs: number, silence: Silence | undefined): void;
+  /** The batches that a worker has not returned. */
+  sentTo(workerId: MemberId): readonly BatchId[];
+  /** A worker says that it does not have these batches: they, or their tokens, were lost on the way. */
+  missing(workerId: MemberId, batchIds: readonly BatchId[], nowMs: number): void;
   /** The transport lost or regained its broker: what is lost around that says nothing against workers or servables. */
   connection(connected: boolean, nowMs: number): void;
   /** Sends what is due and gives up what is overdue. Returns the instant at which to call again at the latest; Infinity: none. */
@@ -92,8 +96,6 @@ export interface Lanes {
 const PART_BYTES = 256;
 /** After the news that nobody serves a worker's subject: how long news of its other batches may still come. */
 const JUDGE_AFTER_MS = 200;
-/** After the broker came back: how long ready frames of batches sent before may still come. */
-const RECONNECT_GRACE_MS = 1000;
 /** Weight of the newest batch in a lane's execution time. */
 const NEWEST_WEIGHT = 0.2;
 
@@ -121,7 +123,6 @@ export function createLanes(options: LanesOptions): Lanes {
   let draining = false;
   let connected = true;
   let reconnectedAtMs = Number.NEGATIVE_INFINITY;
-  let recheckAtMs = Number.POSITIVE_INFINITY;
 
   // Arrival.
 
@@ -345,13 +346,13 @@ export function createLanes(options: LanesOptions): Lanes {
     }
   }
 
-  /** Their workers are gone, or will not say what became of them: see `lossVerdict`. */
-  function lose(lost: readonly SentBatch[], crash: Crash, nowMs: number): void {
+  /** Their workers are gone, or will not say what became of them: see `lossVerdict`. `onTheWay`: messages were lost, and nobody is to blame. */
+  function lose(lost: readonly SentBatch[], crash: Crash, nowMs: number, onTheWay = false): void {
     const again: Piece[] = [];
     const suspects: Piece[] = [];
     for (const sent of lost) {
       const { group, worker } = sent.slot;
-      const excused = worker.draining || !connected || sent.sentMs <= reconnectedAtMs;
+      const excused = onTheWay || worker.draining || !connected || sent.sentMs <= reconnectedAtMs;
       const company = !sent.solo ? 'shared' : sent.begun ? 'alone' : 'waiting';
       takeBack(sent, 'lost');
       for (const piece of sent.pieces) {
@@ -367,7 +368,7 @@ export function createLanes(options: LanesOptions): Lanes {
         }
       }
     }
-    putBack(again, 'worker-lost');
+    putBack(again, onTheWay ? 'missing' : 'worker-lost');
     putBack(suspects, 'suspect');
   }
 
@@ -411,16 +412,6 @@ export function createLanes(options: LanesOptions): Lanes {
       loseWorker(worker, losses.lost(worker.id, undefined, nowMs), nowMs);
       markAllDirty(worker);
     }
-  }
-
-  /** Ready frames published while we were cut off never come: what was sent before and has not returned is sent again. */
-  function recheckAfterReconnect(nowMs: number): void {
-    recheckAtMs = Number.POSITIVE_INFINITY;
-    lose(
-      batches.values().filter(({ sentMs }) => sentMs <= reconnectedAtMs),
-      { atMs: nowMs, counted: false, together: true },
-      nowMs,
-    );
   }
 
   // The end of a request.
@@ -599,16 +590,22 @@ export function createLanes(options: LanesOptions): Lanes {
       roster.remove(worker);
       for (const group of served) refresh(group, nowMs);
     },
+    sentTo: (workerId) =>
+      batches
+        .values()
+        .filter(({ slot }) => slot.worker.id === workerId)
+        .map(({ id: batchId }) => batchId),
+    missing(workerId, batchIds, nowMs) {
+      const lost = batchIds.flatMap((batchId) => batches.get(batchId) ?? []).filter(({ slot }) => slot.worker.id === workerId);
+      lose(lost, { atMs: nowMs, counted: false, together: true }, nowMs, true);
+    },
     connection(now, nowMs) {
       connected = now;
-      if (!now) return;
-      reconnectedAtMs = nowMs;
-      if (batches.size > 0) recheckAtMs = nowMs + RECONNECT_GRACE_MS;
+      if (now) reconnectedAtMs = nowMs;
     },
     dispatch(nowMs) {
       for (let lane = wakes.takeDue(nowMs); lane !== undefined; lane = wakes.takeDue(nowMs)) wake(lane, nowMs);
       judgeSuspended(nowMs);
-      if (nowMs >= recheckAtMs) recheckAfterReconnect(nowMs);
       for (let group = dirty.pop(); group !== undefined; group = dirty.pop()) {
         group.dirty = false;
         dispatchSuspects(group, nowMs);
@@ -617,7 +614,7 @@ export function createLanes(options: LanesOptions): Lanes {
       store.sweep(nowMs);
       if (queuedPieces !== reportedQueued) events.queuedChanged(queuedPieces - reportedQueued);
       reportedQueued = queuedPieces;
-      let nextMs = Math.min(wakes.nextMs(), recheckAtMs, store.nextSweepMs());
+      let nextMs = Math.min(wakes.nextMs(), store.nextSweepMs());
       for (const worker of suspended) nextMs = Math.min(nextMs, worker.suspendedUntilMs);
       return nextMs;
     },

@@ -275,11 +275,12 @@ export function startInferClient(deps: InferClientDeps): InferClient {
     fail(flight, error);
   }
 
-  /** Messages may have been lost in both directions while the connection was: what stays silent is sent again. */
-  function onReconnect(): void {
+  /** Our connection to the broker was gone, or that of a batcher: messages may be lost in both directions, and what stays silent is sent again. */
+  function onReconnect(batcher?: MemberId): void {
     const suspectAtMs = clock.now() + settings.resendAfterMs;
     for (const flight of flights.values()) {
       if (flight.state !== 'submitted' || flight.request.servable.stateful) continue;
+      if (batcher !== undefined && flight.batcher !== batcher) continue;
       flight.suspectAtMs = suspectAtMs;
       planWake(flight);
     }
@@ -422,6 +423,7 @@ export function startInferClient(deps: InferClientDeps): InferClient {
   const subscription = transport.subscribe(subjects.answer(id), onAnswers);
   const changes = presence.onChange(({ type, member }) => {
     if (member.kind !== 'batcher') return;
+    if (type === 'reconnected') return onReconnect(member.id);
     batchers.refresh();
     if (type === 'gone') onBatcherGone(member.id);
     dispatchParked();

@@ -6,10 +6,11 @@ import type { Span } from '@opentelemetry/api';
 import type { BlobStore, Claim } from '#mesh/blobs.ts';
 import type { Clock } from '#mesh/clock.ts';
 import { ServeError, type StatusCode, toServeError } from '#mesh/errors.ts';
-import { type MemberId, servableKey } from '#mesh/ids.ts';
+import { type BatchId, type MemberId, servableKey } from '#mesh/ids.ts';
 import {
   type Answer,
   type BatchFrame,
+  type BatchList,
   type BatchPart,
   type CancelFrame,
   decodeTensors,
@@ -63,6 +64,8 @@ export interface BatchRunner {
   readonly active: number;
   take(frame: BatchFrame): void;
   cancel(frame: CancelFrame): void;
+  /** Which batches of a list are not here: they never came, or are done. */
+  missing(list: BatchList): BatchList;
   /** Refuses every batch from now on; resolves when none is active. */
   drain(): Promise<void>;
   /** Hands back what waits for a servable that cannot run any more. */
@@ -409,8 +412,11 @@ export function createBatchRunner(options: BatchRunnerOptions): BatchRunner {
   }
 
   function returnToken({ batcherId, batchId }: BatchFrame, outcome: ReadyFrame['outcome']): void {
-    if (!transport.connected) return; // The batcher sees this worker's lease end.
-    transport.publish(subjects.ready(batcherId), encodeReady({ workerId: id, batchId, outcome }));
+    try {
+      transport.publish(subjects.ready(batcherId), encodeReady({ workerId: id, batchId, outcome }));
+    } catch {
+      // The connection is closed for good: this worker is leaving, and the batcher sees that.
+    }
   }
 
   /** Tells the batcher that nothing else is executed from now on. Only once the broker has it: the batch may end this process. */
@@ -439,6 +445,11 @@ export function createBatchRunner(options: BatchRunnerOptions): BatchRunner {
           run.fetching?.abort(new ServeError('CANCELLED', 'the caller has gone'));
         }
       }
+    },
+    missing({ batcherId, batchIds }) {
+      const here = new Set<BatchId>();
+      for (const { frame } of active) if (frame.batcherId === batcherId) here.add(frame.batchId);
+      return { batcherId, batchIds: batchIds.filter((batchId) => !here.has(batchId)) };
     },
     drain() {
       draining = true;

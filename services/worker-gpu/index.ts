@@ -7,7 +7,7 @@ import { readAssignment, readSignaturesQuestion } from '#mesh/control-reader.ts'
 import { ServeError, toServeError } from '#mesh/errors.ts';
 import { createSequence, type MemberId, newMemberId, type ServableId, servableKey } from '#mesh/ids.ts';
 import { importCacheFolder } from '#mesh/import-settings.ts';
-import { decodeBatch, decodeCancel } from '#mesh/messages.ts';
+import { decodeBatch, decodeBatchList, decodeCancel, encodeBatchList } from '#mesh/messages.ts';
 import { opSourcesOf } from '#mesh/op-library-settings.ts';
 import { type Presence, startPresence } from '#mesh/presence.ts';
 import type { Subjects } from '#mesh/subjects.ts';
@@ -268,6 +268,9 @@ export async function startWorker(deps: WorkerDeps): Promise<Worker> {
     );
   listen(subjects.batch(id), ({ data }) => runner.take(decodeBatch(data)));
   listen(subjects.drop(id), ({ data }) => runner.cancel(decodeCancel(data)));
+  listen(subjects.missing(id), ({ data, replyTo }) => {
+    if (replyTo) transport.publish(replyTo, encodeBatchList(runner.missing(decodeBatchList(data))));
+  });
   listen(subjects.assign(id), ({ data, replyTo }) => {
     const assignment = parts.take(readAssignment(data));
     if (assignment === undefined) return;

@@ -177,16 +177,17 @@ export function startMeshCalls(deps: MeshCallsDeps): MeshCalls {
     else fail(flight, new ServeError('UNAVAILABLE', `gateways went away with a call of ${model} ${MAX_RESENDS} times`));
   }
 
-  let silence: Timer | undefined;
-  /** Messages may have been lost in both directions while the connection was: what stays silent is sent again. */
-  const reconnects = transport.onConnectionChange((connected) => {
-    if (!connected) return;
+  const silences = new Set<Timer>();
+  /** Messages may have been lost in both directions until now: what was sent before and stays silent is sent again. */
+  function resendSilent(mayBeLost: (flight: Flight) => boolean): void {
     const now = clock.now();
-    silence?.[Symbol.dispose]();
-    silence = clock.schedule(RESEND_AFTER_MS, () => {
-      for (const flight of [...flights.values()]) if (flight.sentMs <= now && !flight.stateful) resend(flight);
+    const silence = clock.schedule(RESEND_AFTER_MS, () => {
+      silences.delete(silence);
+      for (const flight of [...flights.values()]) if (flight.sentMs <= now && !flight.stateful && mayBeLost(flight)) resend(flight);
     });
-  });
+    silences.add(silence);
+  }
+  const reconnects = transport.onConnectionChange((connected) => connected && resendSilent(() => true));
 
   const replies = transport.subscribe(subjects.callReply(id, '*'), ({ subject, data, noResponders }) => {
     const flight = flights.get(Number(subject.slice(subject.lastIndexOf('.') + 1)));
@@ -250,7 +251,9 @@ export function startMeshCalls(deps: MeshCallsDeps): MeshCalls {
   return {
     infer,
     memberChanged({ type, member }) {
-      if (type !== 'gone' || member.kind !== 'gateway') return;
+      if (member.kind !== 'gateway') return;
+      if (type === 'reconnected') resendSilent(({ gateway }) => gateway === undefined || gateway === member.id);
+      if (type !== 'gone') return;
       const now = clock.now();
       for (const flight of [...flights.values()]) {
         const waitsToBeSent = flight.retry !== undefined;
@@ -261,7 +264,7 @@ export function startMeshCalls(deps: MeshCallsDeps): MeshCalls {
     [Symbol.dispose]() {
       replies[Symbol.dispose]();
       reconnects[Symbol.dispose]();
-      silence?.[Symbol.dispose]();
+      for (const silence of silences) silence[Symbol.dispose]();
       for (const flight of [...flights.values()]) fail(flight, new ServeError('UNAVAILABLE', 'the worker is stopping'));
     },
   };

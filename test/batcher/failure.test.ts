@@ -1,5 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import type { Transport } from '#mesh/transport.ts';
+import { makeReconnectable } from '../mesh/reconnectable.ts';
 import { batching, held, request, type ScriptedWorker, startHarness } from './harness.ts';
 
 /** Longer than a lease and a heartbeat. */
@@ -448,34 +449,73 @@ describe('a servable that keeps crashing', () => {
 });
 
 describe('a broker that was away', () => {
-  test('blames nobody, and what was not returned is sent again', async () => {
-    let tell: ((connected: boolean) => void) | undefined;
-    const onTransport = (transport: Transport): Transport => ({
-      maxPayloadBytes: transport.maxPayloadBytes,
-      connected: true,
-      publish: transport.publish,
-      subscribe: transport.subscribe,
-      request: transport.request,
-      flush: transport.flush,
-      onConnectionChange(listener) {
-        tell ??= listener;
-        return { [Symbol.dispose]() {} };
-      },
-      [Symbol.asyncDispose]: () => transport[Symbol.asyncDispose](),
-    });
+  test('blames nobody, and what workers do not have is sent again', async () => {
+    let reconnect: (() => void) | undefined;
+    const onTransport = (plain: Transport): Transport => {
+      const made = makeReconnectable(plain);
+      reconnect = made.reconnect;
+      return made.transport;
+    };
     await using mesh = await startHarness({ onTransport, settings: { quarantineCrashes: 1 } });
-    const worker = await mesh.addWorker();
-    await mesh.addGateway().submit(request(1), request(2));
-    tell?.(false);
-    tell?.(true);
-    await mesh.clock.advance(999);
-    expect(worker.ids()).toEqual([[1, 2]]);
-    await mesh.clock.advance(1);
-    expect(worker.ids()).toEqual([
-      [1, 2],
-      [1, 2],
-    ]);
+    const worker = await mesh.addWorker([held({ tokens: 2 })]);
+    const gateway = mesh.addGateway();
+    await gateway.submit(request(1), request(2));
+    worker.forget();
+    await gateway.submit(request(3));
+    reconnect?.();
+    await mesh.settle();
+    expect(worker.ids()).toEqual([[1, 2], [3], [1, 2]]);
     expect(mesh.batcher.quarantined).toEqual([]);
+  });
+});
+
+describe('a worker whose connection was gone for a moment', () => {
+  test('gets again what it does not have, at once, and keeps what it has', async () => {
+    await using mesh = await startHarness({ settings: { quarantineCrashes: 1 } });
+    const worker = await mesh.addWorker([held({ tokens: 2 })]);
+    const gateway = mesh.addGateway();
+    await gateway.submit(request(1));
+    worker.forget();
+    await gateway.submit(request(2));
+    await worker.reconnect();
+    expect(worker.ids()).toEqual([[1], [2], [1]]);
+    await worker.reconnect();
+    expect(worker.received).toHaveLength(3);
+    // Both tokens are there again.
+    for (const batch of [...worker.batches]) await worker.ready(batch);
+    await gateway.submit(request(3));
+    await gateway.submit(request(4));
+    expect(worker.ids().slice(3)).toEqual([[3], [4]]);
+    expect(mesh.batcher.heldRequests).toBe(2);
+    expect(mesh.batcher.quarantined).toEqual([]);
+  });
+
+  test('is asked until it answers, and no longer once it is gone', async () => {
+    await using mesh = await startHarness();
+    const worker = await mesh.addWorker();
+    await mesh.addGateway().submit(request(1));
+    worker.forget();
+    worker.deafen();
+    await worker.reconnect();
+    expect(worker.ids()).toEqual([[1]]);
+    const questions: number[] = [];
+    using _listening = mesh.transport.subscribe(mesh.subjects.missing(worker.id), () => void questions.push(mesh.clock.now()));
+    await mesh.clock.advance(250);
+    expect(questions).toHaveLength(1);
+    await worker.leave();
+    await mesh.clock.advance(5000);
+    expect(questions).toHaveLength(1);
+  });
+
+  test('is not asked to execute twice what keeps state', async () => {
+    await using mesh = await startHarness();
+    const worker = await mesh.addWorker([held({ stateful: true })]);
+    const gateway = mesh.addGateway();
+    await gateway.submit(request(1));
+    worker.forget();
+    await worker.reconnect();
+    expect(worker.ids()).toEqual([[1]]);
+    expect(gateway.errors()).toMatchObject([{ id: 1, code: 'UNAVAILABLE', resend: false }]);
   });
 });
 

@@ -7,8 +7,10 @@ import {
   type CancelFrame,
   decodeAnswers,
   decodeBatch,
+  decodeBatchList,
   decodeCancel,
   encodeAnswers,
+  encodeBatchList,
   encodeCancel,
   encodeReady,
   encodeSubmit,
@@ -23,6 +25,7 @@ import type { Transport } from '#mesh/transport.ts';
 import { createMemoryBroker } from '#mesh/transport-memory.ts';
 import { BATCHER_SETTINGS, type BatcherSettings } from '../../services/batcher/config.ts';
 import { type Batcher, startBatcher } from '../../services/batcher/index.ts';
+import { makeReconnectable } from '../mesh/reconnectable.ts';
 
 export const SERVABLE: ServableId = { name: 'm', version: 1 };
 
@@ -90,6 +93,10 @@ export interface ScriptedWorker {
   occupy(): void;
   /** Dies: its subscriptions end and nothing it sends arrives. The others notice when its lease ends. */
   die(): Promise<void>;
+  /** Batches it had, or their tokens, are lost on the way: it knows of none, and the batcher of all. */
+  forget(): void;
+  /** Its connection to the broker was gone for a moment. */
+  reconnect(): Promise<void>;
   /** It, or its host, stands still: it takes what comes and says nothing any more, not even that its connection ended. */
   freeze(): void;
   /** Its subscriptions end, yet its heartbeats go on: the next batch for it has no responder. */
@@ -155,7 +162,7 @@ export async function startHarness(
     settle,
     async addWorker(servables = [held()], id = `worker-${++made}`) {
       const workerId = id as MemberId;
-      const connection = broker.connect();
+      const { transport: connection, reconnect } = makeReconnectable(broker.connect());
       let dead = false;
       let occupied = false;
       const mortal: Transport = {
@@ -183,6 +190,11 @@ export async function startHarness(
           mortal.publish(subjects.ready(frame.batcherId), encodeReady({ workerId, batchId: frame.batchId, outcome: 'begun' }));
         }),
         mortal.subscribe(subjects.drop(workerId), ({ data }) => void drops.push(decodeCancel(data))),
+        mortal.subscribe(subjects.missing(workerId), ({ data, replyTo = '' }) => {
+          const { batcherId, batchIds } = decodeBatchList(data);
+          const missing = batchIds.filter((asked) => !batches.some(({ batchId }) => batchId === asked));
+          mortal.publish(replyTo, encodeBatchList({ batcherId, batchIds: missing }));
+        }),
       ];
       const deafen = () => {
         for (const subscription of hearing) subscription[Symbol.dispose]();
@@ -213,6 +225,13 @@ export async function startHarness(
         },
         occupy() {
           occupied = true;
+        },
+        forget() {
+          batches.length = 0;
+        },
+        async reconnect() {
+          reconnect();
+          await settle();
         },
         async die() {
           dead = true;

@@ -1,5 +1,5 @@
 import { createFaultClient } from './clients.ts';
-import type { FaultFleet, FleetMember, Service } from './fleet.ts';
+import { ask, type FaultFleet, type FleetMember, type Service } from './fleet.ts';
 import { type FaultModels, HAZARD } from './models.ts';
 import type { Random } from './random.ts';
 import type { SmallDisk } from './small-disk.ts';
@@ -45,6 +45,7 @@ export const FAULTS: readonly Fault[] = [
   { name: 'SIGSTOP of a worker, SIGCONT', combines: true, act: (scene) => standstill(scene, anyOf(scene, 'worker-gpu')) },
   { name: 'partition: a worker is cut off from NATS', combines: true, act: (scene) => partition(scene, 'cut') },
   { name: 'partition: a worker and NATS hear nothing of each other', combines: true, act: (scene) => partition(scene, 'silent') },
+  { name: 'connections to NATS break and come back: of a worker, a batcher, a gateway', combines: false, act: brokenConnections },
   { name: 'a batch kills its worker', combines: false, act: deadlyBatch },
   { name: 'a batch kills its executor', combines: false, act: deadlyRun },
   { name: 'kill -9 of a batcher', combines: true, act: (scene) => kill(scene, anyOf(scene, 'batcher')) },
@@ -123,9 +124,34 @@ async function terminate({ traffic }: FaultScene, member: FleetMember): Promise<
 
 async function partition({ fleet, traffic, standstillMs }: FaultScene, mode: 'cut' | 'silent'): Promise<void> {
   traffic.event();
-  fleet.proxy.set(mode);
+  const proxy = fleet.proxies['worker-gpu'];
+  proxy.set(mode);
   await pause(standstillMs);
-  fleet.proxy.set('open');
+  proxy.set('open');
+}
+
+/** For less than a lease each time, so that nobody is taken for gone: only what was on its way is lost. */
+async function brokenConnections({ fleet, traffic }: FaultScene): Promise<void> {
+  traffic.event();
+  for (const service of ['worker-gpu', 'batcher', 'gateway', ...new Array<'worker-gpu'>(6).fill('worker-gpu')] as const) {
+    fleet.proxies[service].set('cut');
+    fleet.proxies[service].set('open');
+    await pause(400);
+  }
+  const worker = fleet.of('worker-gpu').at(-1);
+  if (worker === undefined) throw new Error('no worker');
+  for (const model of ['line', 'half_plus_two']) {
+    const before = await batchesOf(worker, model);
+    await until(`${worker.name} executes batches of ${model} again`, 15_000, async () =>
+      (await batchesOf(worker, model)) > before + 2 ? true : undefined,
+    );
+  }
+}
+
+async function batchesOf(worker: FleetMember, model: string): Promise<number> {
+  const page = await ask(worker, '/metrics');
+  const counts = page.matchAll(new RegExp(`^headrace_worker_batch_seconds_count\\{.*"${model}".*\\} (\\d+)$`, 'gm'));
+  return [...counts].reduce((sum, [, count]) => sum + Number(count), 0);
 }
 
 async function restartNats({ fleet, traffic }: FaultScene): Promise<void> {

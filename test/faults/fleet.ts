@@ -12,6 +12,9 @@ import { pause, until } from './waiting.ts';
 /** The services of a mesh. */
 export type Service = 'gateway' | 'batcher' | 'worker-gpu' | 'registry';
 
+/** Services with a member behind a proxy. */
+export type Proxied = 'gateway' | 'batcher' | 'worker-gpu';
+
 /** One process of the mesh. */
 export interface FleetMember extends OwnedProcess {
   readonly service: Service;
@@ -26,8 +29,8 @@ export interface FaultFleet extends AsyncDisposable {
   readonly members: readonly FleetMember[];
   readonly nats: OwnedProcess;
   readonly redis: OwnedProcess;
-  /** Between the last worker and NATS; the others talk to it directly. */
-  readonly proxy: TcpProxy;
+  /** Between the last member of a service and NATS; the others, and registries, talk to it directly. */
+  readonly proxies: Readonly<Record<Proxied, TcpProxy>>;
   /** Where SavedModels are imported to, shared by registries and workers. */
   readonly cacheFolder: string;
   of(service: Service): readonly FleetMember[];
@@ -78,12 +81,16 @@ export async function startFaultFleet(options: FleetOptions): Promise<FaultFleet
     server.start();
     await untilListening(port);
   }
-  const proxy = starting.use(await startTcpProxy(natsPort));
+  const proxies = {
+    gateway: starting.use(await startTcpProxy(natsPort)),
+    batcher: starting.use(await startTcpProxy(natsPort)),
+    'worker-gpu': starting.use(await startTcpProxy(natsPort)),
+  };
   const cacheFolder = options.cacheFolder ?? join(folder, 'imports');
 
   async function addMember(service: Service, index: number): Promise<void> {
     const [monitoringPort, restPort, grpcPort] = [await freePort(), await freePort(), await freePort()];
-    const behindProxy = service === 'worker-gpu' && index === options.size['worker-gpu'] - 1;
+    const proxy = service !== 'registry' && index === options.size[service] - 1 ? proxies[service] : undefined;
     const own: Record<Service, readonly string[]> = {
       gateway: [`--port=${grpcPort}`, `--rest_api_port=${restPort}`],
       batcher: [],
@@ -103,7 +110,7 @@ export async function startFaultFleet(options: FleetOptions): Promise<FaultFleet
       ...SERVICE_START.flags,
       ...(options.probe ? ['--import', PROBE] : []),
       join(ROOT, 'services', service, 'main.ts'),
-      `--nats_url=nats://127.0.0.1:${behindProxy ? proxy.port : natsPort}`,
+      `--nats_url=nats://127.0.0.1:${proxy?.port ?? natsPort}`,
       `--monitoring_port=${monitoringPort}`,
       ...own[service],
       ...(options.flags?.[service] ?? []),
@@ -122,7 +129,7 @@ export async function startFaultFleet(options: FleetOptions): Promise<FaultFleet
     members,
     nats,
     redis,
-    proxy,
+    proxies,
     cacheFolder,
     of: (service) => members.filter((one) => one.service === service),
     leader: () =>
@@ -132,7 +139,7 @@ export async function startFaultFleet(options: FleetOptions): Promise<FaultFleet
       }),
     emptyRedis: () => rmSync(redisFolder, { recursive: true, force: true }),
     async heal() {
-      proxy.set('open');
+      for (const proxy of Object.values(proxies)) proxy.set('open');
       for (const one of [nats, redis, ...members]) {
         one.start();
         one.signal('SIGCONT');

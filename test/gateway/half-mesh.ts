@@ -21,6 +21,7 @@ import { createSubjects } from '#mesh/subjects.ts';
 import { packStrings, sliceRows, type Tensor, unpackStrings } from '#mesh/tensor.ts';
 import type { Transport } from '#mesh/transport.ts';
 import type { InferRequest, ResolvedServable } from '../../services/gateway/core.ts';
+import { makeReconnectable } from '../mesh/reconnectable.ts';
 
 export const subjects = createSubjects('t');
 
@@ -78,6 +79,8 @@ export interface TestBatcher extends AsyncDisposable {
   readonly cancelled: number[];
   /** Stops listening but keeps its presence: messages to it find no responders. */
   stopListening(): void;
+  /** Its connection to the broker was gone for a moment. */
+  reconnect(): void;
   /** Sends answers for something it was sent before. */
   answer(answers: readonly Answer[]): void;
   readonly blobs: BlobStore;
@@ -92,7 +95,8 @@ export async function startTestBatcher(options: {
   /** Outputs larger than this travel as claims. */
   readonly inlineBytes?: number;
 }): Promise<TestBatcher> {
-  const { transport, clock, fault = () => 'compute', splitRows = Number.POSITIVE_INFINITY, inlineBytes = 65_536 } = options;
+  const { transport, reconnect } = makeReconnectable(options.transport);
+  const { clock, fault = () => 'compute', splitRows = Number.POSITIVE_INFINITY, inlineBytes = 65_536 } = options;
   const id = newMemberId('batcher');
   const received: SubmittedRequest[] = [];
   const cancelled: number[] = [];
@@ -138,6 +142,7 @@ export async function startTestBatcher(options: {
     cancelled,
     frames: 0,
     blobs,
+    reconnect,
     stopListening: () => submits[Symbol.dispose](),
     answer: (answers) => transport.publish(subjects.answer(gatewayId), encodeAnswers({ answers })),
     async [Symbol.asyncDispose]() {

@@ -8,10 +8,10 @@ import { type ClaimId, newMemberId } from '#mesh/ids.ts';
 import type { Answer } from '#mesh/messages.ts';
 import { startPresence } from '#mesh/presence.ts';
 import { createTelemetry, type Tracing } from '#mesh/telemetry.ts';
-import type { Transport } from '#mesh/transport.ts';
 import { createMemoryBroker } from '#mesh/transport-memory.ts';
 import type { PendingInference } from '../../services/gateway/core.ts';
 import { type InferClientEvents, startInferClient } from '../../services/gateway/infer-client.ts';
+import { makeReconnectable } from '../mesh/reconnectable.ts';
 import {
   type Fault,
   floats,
@@ -34,7 +34,7 @@ async function startMesh(
   const clock = createFakeClock();
   const broker = createMemoryBroker();
   const transport = broker.connect();
-  const reconnectable = withConnectionEvents(transport);
+  const reconnectable = makeReconnectable(transport);
   const id = newMemberId('gateway');
   const resends: string[] = [];
   const events: InferClientEvents = {
@@ -64,23 +64,6 @@ async function startMesh(
   };
   for (const options of batcherOptions) await addBatcher(options);
   return { clock, client, blobs, batchers, addBatcher, resends, transport, id, reconnect: reconnectable.reconnect };
-}
-
-function withConnectionEvents(transport: Transport): { readonly transport: Transport; reconnect(): void } {
-  const listeners = new Set<(connected: boolean) => void>();
-  return {
-    transport: Object.create(transport, {
-      onConnectionChange: {
-        value: (listener: (connected: boolean) => void) => {
-          listeners.add(listener);
-          return { [Symbol.dispose]: () => void listeners.delete(listener) };
-        },
-      },
-    }) as Transport,
-    reconnect: () => {
-      for (const listener of listeners) listener(true);
-    },
-  };
 }
 
 /** The batcher that got the request, and the other one. */
@@ -359,6 +342,24 @@ describe('infer client', () => {
     await clock.advance(2);
     expect(await outcome(pending)).toBe('answered');
     expect(resends).toEqual(['reconnected']);
+  });
+
+  test('after a batcher reconnected, what it has and stays silent is sent again, and what another has is not', async () => {
+    const { client, clock, batchers, resends } = await startMesh([
+      { fault: ({ attempt }) => (attempt === 0 ? null : 'compute') },
+      { fault: ({ attempt }) => (attempt === 0 ? null : 'compute') },
+    ]);
+    const pending = Array.from({ length: 16 }, (_, index) => client.infer(request(floats(new Array(index + 1).fill(1), [1, index + 1]))));
+    await settle();
+    const held = batchers.map(({ received }) => received.length);
+    expect(Math.min(...held)).toBeGreaterThan(0);
+    batchers[0]?.reconnect();
+    await settle();
+    await clock.advance(2001);
+    expect(batchers.map(({ received }) => received.length)).toEqual([2 * (held[0] ?? 0), held[1]]);
+    expect(resends).toEqual(new Array(held[0]).fill('reconnected'));
+    for (const one of pending) one.cancel();
+    await Promise.all(pending.map(outcome));
   });
 
   test('a merely slow mesh gets no second copy', async () => {

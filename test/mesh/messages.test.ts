@@ -4,12 +4,14 @@ import type { BatchId, ClaimId, MemberId, RequestId } from '#mesh/ids.ts';
 import {
   decodeAnswers,
   decodeBatch,
+  decodeBatchList,
   decodeCancel,
   decodeReady,
   decodeSubmit,
   decodeTensors,
   encodeAnswers,
   encodeBatch,
+  encodeBatchList,
   encodeCancel,
   encodeReady,
   encodeSubmit,
@@ -110,6 +112,8 @@ describe('messages', () => {
       gatewayId,
       requestIds: [1, 9],
     });
+    const batches = { batcherId: 'batcher-1' as MemberId, batchIds: [1 as BatchId, 9 as BatchId] };
+    expect(decodeBatchList(encodeBatchList(batches))).toEqual(batches);
     for (const outcome of ['answered', 'refused', 'begun'] as const) {
       const ready = { workerId: 'worker-1' as MemberId, batchId: 4 as BatchId, outcome };
       expect(decodeReady(encodeReady(ready))).toEqual(ready);

@@ -4,6 +4,7 @@ import { type MemberId, newMemberId } from '#mesh/ids.ts';
 import { type MemberChange, type MemberKind, startPresence } from '#mesh/presence.ts';
 import { createSubjects } from '#mesh/subjects.ts';
 import { createMemoryBroker } from '#mesh/transport-memory.ts';
+import { makeReconnectable } from './reconnectable.ts';
 
 /** These details are of no kind that the mesh has: what matters here is how they travel. */
 const checkDetail = () => {};
@@ -13,9 +14,9 @@ function mesh() {
   const clock = createFakeClock();
   const subjects = createSubjects('test');
   const start = async (kind: MemberKind, detail: unknown, id: MemberId = newMemberId(kind)) => {
-    const transport = broker.connect();
+    const { transport, reconnect } = makeReconnectable(broker.connect());
     const presence = await startPresence({ transport, subjects, clock, kind, id, detail, checkDetail });
-    return { id, transport, presence, broker };
+    return { id, transport, presence, broker, reconnect };
   };
   return { clock, start };
 }
@@ -73,6 +74,27 @@ describe('presence', () => {
     await clock.advance(500);
     expect(gone).toEqual(['worker']);
     await frozen[Symbol.asyncDispose]();
+  });
+
+  test('a member that reconnected says so to those that knew it before, once, and nothing else of it changes', async () => {
+    const { clock, start } = mesh();
+    const worker = await start('worker', { models: 1 });
+    const batcher = await start('batcher', {});
+    await clock.advance(300);
+    const changes: MemberChange[] = [];
+    batcher.presence.onChange((change) => changes.push(change));
+    worker.reconnect();
+    await clock.advance(3000);
+    expect(changes).toEqual([{ type: 'reconnected', member: { kind: 'worker', id: worker.id, detail: { models: 1 } } }]);
+    const gateway = await start('gateway', {});
+    const news: string[] = [];
+    gateway.presence.onChange(({ type, member }) => news.push(`${type} ${member.kind}`));
+    await clock.advance(3000);
+    expect(gateway.presence.members('worker')).toHaveLength(1);
+    expect(news).not.toContain('reconnected worker');
+    worker.reconnect();
+    await clock.advance(0);
+    expect(news).toContain('reconnected worker');
   });
 
   test('a member that says good-bye is gone at once', async () => {

@@ -2,8 +2,8 @@
 import { afterEach, describe, expect, test } from '@jest/globals';
 import { createFakeClock } from '#mesh/clock.ts';
 import { parseSettings } from '#mesh/config.ts';
-import { type ClaimId, type MemberId, newMemberId, type RequestId } from '#mesh/ids.ts';
-import { encodeSubmit, type SubmittedRequest } from '#mesh/messages.ts';
+import { type BatchId, type ClaimId, type MemberId, newMemberId, type RequestId } from '#mesh/ids.ts';
+import { decodeBatchList, encodeBatchList, encodeSubmit, type SubmittedRequest } from '#mesh/messages.ts';
 import { createSilentTelemetry } from '#mesh/telemetry.ts';
 import { BATCHER_SETTINGS } from '../../services/batcher/config.ts';
 import { startBatcher } from '../../services/batcher/index.ts';
@@ -59,6 +59,24 @@ async function rigWith(options: Parameters<typeof startRig>[0] = {}) {
   const outcomes = () => rig.readies.map(({ batchId, outcome }) => [batchId, outcome]);
   return { clock, rig, path, plain, suspect, outcomes };
 }
+
+describe('a worker that is asked which batches it does not have', () => {
+  test('names those that never came and those that are done, and of no other batcher', async () => {
+    const { rig, plain, suspect } = await rigWith();
+    const done = rig.send('half', [plain()]);
+    await rig.untilReady(done);
+    const { batchId: running, end } = await suspect();
+    const never = 1000 as BatchId;
+    const ask = async (batcherId: MemberId) => {
+      const question = encodeBatchList({ batcherId, batchIds: [done, running, never] });
+      return decodeBatchList(await rig.transport.request(rig.subjects.missing(rig.worker.id), question, { timeoutMs: 1000 })).batchIds;
+    };
+    expect(await ask(rig.batcherId)).toEqual([done, never]);
+    expect(await ask('batcher-other' as MemberId)).toEqual([done, running, never]);
+    await end();
+    expect(await ask(rig.batcherId)).toEqual([done, running, never]);
+  });
+});
 
 describe('a worker whose executors a suspect has to itself', () => {
   test('hands back what waits for a second and what comes then, and says that there is room once the suspect has ended', async () => {

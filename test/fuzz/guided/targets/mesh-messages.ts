@@ -22,12 +22,14 @@ import {
   checkWireTensor,
   decodeAnswers,
   decodeBatch,
+  decodeBatchList,
   decodeCancel,
   decodeReady,
   decodeSubmit,
   decodeTensors,
   encodeAnswers,
   encodeBatch,
+  encodeBatchList,
   encodeCancel,
   encodeReady,
   encodeSubmit,
@@ -127,6 +129,7 @@ function decodeHonestSubmit(bytes: Uint8Array): SubmitFrame {
 const FRAMES: readonly Kind[] = [
   kind({ gatewayId, requests: [request, { ...request, callers: undefined }] }, encodeSubmit, decodeHonestSubmit),
   kind({ gatewayId, requestIds: [request.requestId] }, encodeCancel, decodeCancel),
+  kind({ batcherId: batch.batcherId, batchIds: [batch.batchId] }, encodeBatchList, decodeBatchList),
   kind(batch, encodeBatch, decodeBatch),
   kind(
     {
