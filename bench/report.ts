@@ -85,9 +85,10 @@ ${latestFirst.map((entries) => runText(entries, latestFirst.length > 1)).join('\
   *The limit beside a bare node:http* is what the loops do while that server takes the same bodies, at the rate at which Headrace answered them, and
   answers a constant: Headrace has to receive, read, batch and answer on what those two leave. What is left of the
   difference, as measured: a row costs executors 1 to 6 % more than the loops, and 3 % of the processors are idle between batches.
-- **Swaps**: a swap costs the one thread on which registry, gateway, batcher and worker meet in one process about 15 ms of its time, spread over
-  50 to 500 ms: decisions, documents, announcements, routing, loading and letting go. Loading itself is in other threads, and what it does to a
-  server that does nothing else is the row below. In a mesh a swap's work is not on the gateway's thread.
+- **Swaps**: the target cannot be met in one process on such a machine. The row below each is a node:http that answers a constant while threads of
+  its own process load the same model and nothing else happens: its p99 already grows by more than the target allows, in stretches of 1 to 2 ms
+  in which its thread is running, not waiting (\`perf sched\`). A swap costs our one thread, on which registry, gateway, batcher and worker meet,
+  about 8 ms more in the first 50 ms (decisions, documents, announcements, routing), in pieces below 0.5 ms. In a mesh that is other processes.
 
 Models, with random weights from a fixed seed: ${BENCH_MODELS.map(({ name, what }) => `${name} (${what})`).join('; ')}.
 SavedModels, made by \`models/make-savedmodels.py\`: ${SAVED_NETS.map(({ name, what }) => `${name} (${what})`).join('; ')}.

@@ -11,9 +11,10 @@ import { startSteadyLoadThread } from '../load/steady-load-thread.ts';
 import { LOOKUP } from '../models/lookup.ts';
 import { type BenchModel, HALF } from '../models/nets.ts';
 import { jsonBody } from '../models/payloads.ts';
+import { servingPorts } from '../ports.ts';
 import { median, medianRatio, percentile } from '../rounds.ts';
 import { type BenchContext, type BenchRow, type BenchSection, milliseconds } from '../section.ts';
-import { modelConfigText, type ServedModel, startBareHttp, startEmbedded } from '../servers.ts';
+import { modelConfigText, type ServedModel, startEmbedded } from '../servers.ts';
 
 const SWAPS = 100;
 const REQUESTS_PER_SECOND = 1000;
@@ -62,12 +63,12 @@ async function swapRows(
   const versions = new Set(counted.filter(({ ok }) => ok).map(({ version }) => version));
   if (versions.size !== 2) throw new Error(`answers came from versions ${[...versions].join(', ')}`);
   const failed = counted.filter(({ ok }) => !ok).length;
-  const floor = await swapUnderLoad(await startBareBesideLoads(context, served), model, count + FIRST_SWAPS);
+  const floor = await swapUnderLoad(await startBareThatLoads(served), model, count + FIRST_SWAPS);
   return [
     { path, values: [`${ours.shots.length} requests`], figure: failed, unit: 'errors', of: '', target: { atMost: 0 } },
     tailRow({ path, run: ours, what: 'the new version answers', target: target === null ? null : { atMost: target } }),
     tailRow({
-      path: `a bare node:http under ${REQUESTS_PER_SECOND} requests/s, while another process loads ${model.name} ${availableParallelism()} times`,
+      path: `a bare node:http under ${REQUESTS_PER_SECOND} requests/s, while ${availableParallelism()} threads of its process load ${model.name}`,
       run: floor,
       what: 'it is loaded',
       target: null,
@@ -151,22 +152,24 @@ async function startSwapped(context: BenchContext, model: BenchModel, served: Se
   };
 }
 
-/** Nobody who loads models can do better: the loads are another process, and the server does nothing else. */
-async function startBareBesideLoads(context: BenchContext, { basePath }: ServedModel): Promise<Swapped> {
-  const bare = await startBareHttp(context.servers);
-  const args = [join(basePath, '1', 'model.onnx'), String(availableParallelism())];
-  const loader = fork(join(import.meta.dirname, '../references/loader.ts'), args, { execArgv: ['--disable-warning=ExperimentalWarning'] });
+/** Nobody who loads models in the process that answers can do better: it does nothing else. */
+async function startBareThatLoads({ basePath }: ServedModel): Promise<Swapped> {
+  const [port = 0] = await servingPorts(1);
+  const args = [String(port), join(basePath, '1', 'model.onnx'), String(availableParallelism())];
+  const server = fork(join(import.meta.dirname, '../references/loading-http.ts'), args, {
+    execArgv: ['--disable-warning=ExperimentalWarning'],
+  });
+  const ended = once(server, 'exit').then(([code]) => Promise.reject(new Error(`the loading server left with code ${code}`)));
+  ended.catch(() => {}); // Also when it is ended on purpose, and nobody waits any more.
+  await Promise.race([once(server, 'message'), ended]);
   return {
-    restPort: bare.restPort,
+    restPort: port,
     async swap() {
-      loader.send('load');
-      const ended = once(loader, 'exit').then(([code]) => Promise.reject(new Error(`the loading process left with code ${code}`)));
-      ended.catch(() => {}); // Also when it is ended on purpose, and nobody waits any more.
-      await Promise.race([once(loader, 'message'), ended]);
+      server.send('load');
+      await Promise.race([once(server, 'message'), ended]);
     },
     async [Symbol.asyncDispose]() {
-      loader.kill();
-      await bare[Symbol.asyncDispose]();
+      server.kill();
     },
   };
 }
