@@ -17,14 +17,16 @@ const settledOver = (there: Transport, here: Transport) => async () => {
 };
 
 async function natsPair(start: (here: Transport, there: Transport, stack: AsyncDisposableStack) => Promise<Omit<BlobPair, 'settled'>>) {
-  const stack = new AsyncDisposableStack();
-  const server = stack.use(await startNatsServer());
-  const connectTo = async (name: string) => stack.use(await connectNats({ servers: [server.url], name, onTrouble: () => {} }, 5000));
+  // A connection left open when something fails here would keep the test process alive.
+  await using starting = new AsyncDisposableStack();
+  const server = starting.use(await startNatsServer());
+  const connectTo = async (name: string) => starting.use(await connectNats({ servers: [server.url], name, onTrouble: () => {} }, 5000));
   const here = await connectTo('here');
   const there = await connectTo('there');
-  const pair = await start(here, there, stack);
+  const pair = await start(here, there, starting);
   await settledOver(there, here)();
-  return { ...pair, settled: settledOver(there, here), [Symbol.asyncDispose]: () => stack.disposeAsync() };
+  const running = starting.move();
+  return { ...pair, settled: settledOver(there, here), [Symbol.asyncDispose]: () => running.disposeAsync() };
 }
 
 blobsContract('memory', async () => {
@@ -57,6 +59,8 @@ if (hasNatsServer) {
         const metric = await telemetry.metrics.getSingleMetric('headrace_blob_fetched_bytes_total')?.get();
         return metric?.values.find(({ labels }) => labels.path === path)?.value ?? 0;
       };
+      // Two connections: what one subscribes to may reach the server after what the other asks.
+      await settledOver(there, here)();
       const claim = holder.hold(new Uint8Array(1000));
       while ((await fetched('direct')) === 0) await fetcher.fetch(claim, { signal: new AbortController().signal, timeoutMs: 5000 });
       holder.release(claim.claimId);
