@@ -51,6 +51,8 @@ const LOOK_MS = 5000;
  * bytes that nobody read is reset, and a reset takes the answers with it that the client has not received yet.
  */
 const LINGER_MS = 1000;
+/** The same for one that sends a little now and then, for ever. */
+const LONGEST_LINGER_MS = 30_000;
 const DISCARD_BYTES = 64 * 1024 * 1024;
 const CLOSING = 'HTTP/1.1 408 Request Timeout\r\nConnection: close\r\n\r\n';
 
@@ -182,7 +184,7 @@ class Connection implements Exchange, Watched {
   /** Progress of the body while it is read, of the answer while the client takes it, of the client when nobody listens to it any more. */
   progress(): number {
     if (this.#state === 'reading') return this.#bodyLength;
-    if (this.#state === 'lingering') return this.#discarded;
+    if (this.#state === 'lingering') return this.#shared.clock.now() - this.#lastMs < LONGEST_LINGER_MS ? this.#discarded : -1;
     return this.#socket.bytesWritten - this.#socket.writableLength;
   }
 
@@ -246,6 +248,7 @@ class Connection implements Exchange, Watched {
     if (this.#state !== 'ending') return;
     this.#unwatch();
     this.#state = 'lingering';
+    this.#lastMs = this.#shared.clock.now();
     this.#watching = this.#shared.lingering.watch(this);
   }
 

@@ -228,6 +228,32 @@ describe('plain connections', () => {
     expect(text().endsWith('}')).toBe(true);
   });
 
+  test('that have ended are closed, though their client stays and says nothing more', async () => {
+    const clock = createFakeClock();
+    const { server } = await start({ bodyTimeoutMs: 1000 }, clock);
+    const socket = connect({ port: server.port, host: '127.0.0.1', allowHalfOpen: true });
+    sockets.push(socket);
+    let text = '';
+    socket.on('data', (chunk: Buffer) => {
+      text += chunk.toString('latin1');
+    });
+    socket.on('error', () => {});
+    const closed = new Promise((resolve) => socket.once('close', resolve));
+    const ended = once(socket, 'end');
+    // Half a body, and then nothing: that is answered, and the connection ends.
+    await once(socket, 'connect');
+    socket.write(post(1).slice(0, -3));
+    for (let index = 0; index < 50; index++) await turn();
+    await clock.advance(1500);
+    await ended;
+    expect(text).toMatch(/^HTTP\/1\.1 408 /);
+    await clock.advance(3000);
+    // Nobody is there any more: the first byte is answered by a reset, the next one fails.
+    const asking = setInterval(() => socket.write('x'), 5);
+    await closed;
+    clearInterval(asking);
+  });
+
   test('end with a drain: at once when they wait, with the answer when it is owed', async () => {
     const { server, core } = await start();
     const idle = await open(server.port);
